@@ -1,0 +1,1 @@
+"""Parametric bodies and their fit to landmarks."""

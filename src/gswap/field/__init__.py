@@ -1,0 +1,1 @@
+"""The neural Gaussian field on the body's UV map (Sec. III-C1)."""

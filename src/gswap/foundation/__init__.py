@@ -1,0 +1,1 @@
+"""The shared vocabulary: types, protocols, errors, geometry, storage. Knows no stage."""

@@ -1,0 +1,1 @@
+"""Video, photos and image sequences, in and out."""

@@ -1,0 +1,1 @@
+"""The C++ extension: splatting, posing, triangle rasterising. Knows nothing above arrays."""

@@ -1,0 +1,1 @@
+"""Consent, provenance, label, layers and report."""

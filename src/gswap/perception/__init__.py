@@ -1,0 +1,1 @@
+"""Faces: detection, landmarks, choice of the person, identity, photo quality."""

@@ -1,0 +1,1 @@
+"""Background encoder, fusion and rerenderer (Sec. III-C2)."""

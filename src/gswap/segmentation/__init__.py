@@ -1,0 +1,1 @@
+"""Masks of head, neck and person, and the clean plate."""

@@ -1,0 +1,1 @@
+"""N-channel Gaussian splatting (eq. 8)."""

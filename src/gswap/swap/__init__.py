@@ -1,0 +1,1 @@
+"""The image head swap (Sec. III-B)."""

@@ -1,0 +1,1 @@
+"""Comparators for evaluation."""

@@ -1,0 +1,1 @@
+"""The image head swapper that needs no weights."""
