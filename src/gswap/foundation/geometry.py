@@ -75,13 +75,11 @@ def quaternion_to_matrix(quaternion: Float[np.ndarray, "... 4"]) -> Float[np.nda
 def project(points: Float[np.ndarray, "... 3"], camera: Camera) -> Float[np.ndarray, "... 2"]:
     """Camera-frame points (metres) -> image points (pixels)."""
     z = points[..., 2]
-    return np.stack(
-        [camera.focal * points[..., 0] / z + camera.cx, camera.focal * points[..., 1] / z + camera.cy], -1
-    )
+    return np.stack([camera.focal * points[..., 0] / z + camera.cx, camera.focal * points[..., 1] / z + camera.cy], -1)
 
 
 def unproject(
-    pixels: Float[np.ndarray, "... 2"], depth: Float[np.ndarray, "..."], camera: Camera
+    pixels: Float[np.ndarray, "... 2"], depth: Float[np.ndarray, ...], camera: Camera
 ) -> Float[np.ndarray, "... 3"]:
     """Image points (pixels) at ``depth`` (metres along z) -> camera-frame points."""
     x = (pixels[..., 0] - camera.cx) / camera.focal * depth
@@ -90,8 +88,8 @@ def unproject(
 
 
 def similarity(
-    source: Float[np.ndarray, "n d"], target: Float[np.ndarray, "n d"], weights: Float[np.ndarray, "n"] | None = None
-) -> tuple[float, Float[np.ndarray, "d d"], Float[np.ndarray, "d"]]:
+    source: Float[np.ndarray, "n d"], target: Float[np.ndarray, "n d"], weights: Float[np.ndarray, n] | None = None
+) -> tuple[float, Float[np.ndarray, "d d"], Float[np.ndarray, d]]:
     """Least-squares scale ``s``, rotation ``r`` and translation ``t`` with ``target ~ s * source @ r.T + t`` (Umeyama)."""
     w = np.ones(len(source)) if weights is None else np.asarray(weights, np.float64)
     w = w / w.sum()

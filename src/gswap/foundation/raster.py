@@ -31,7 +31,7 @@ class Fragments(NamedTuple):
 
 def rasterize(
     points: Float[np.ndarray, "v 2"],
-    depths: Float[np.ndarray, "v"],
+    depths: Float[np.ndarray, v],
     faces: Int[np.ndarray, "f 3"],
     height: int,
     width: int,
@@ -53,9 +53,7 @@ def rasterize(
     return Fragments(face, bary, depth)
 
 
-def rasterize_mesh(
-    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], camera: Camera
-) -> Fragments:
+def rasterize_mesh(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], camera: Camera) -> Fragments:
     """Rasterise a camera-frame mesh."""
     safe = np.maximum(vertices[:, 2], 1e-6)
     points = project(np.column_stack([vertices[:, :2], safe]), camera)
@@ -70,7 +68,7 @@ def interpolate(fragments: Fragments, faces: Int[np.ndarray, "f 3"], values: np.
     return (corners * weights).sum(1)
 
 
-def _rasterize_numpy(points, depths, faces, face, bary, depth) -> None:  # noqa: ANN001
+def _rasterize_numpy(points, depths, faces, face, bary, depth) -> None:
     height, width = face.shape
     for k, (a, b, c) in enumerate(faces):
         if min(a, b, c) < 0 or max(a, b, c) >= len(points) or not min(depths[a], depths[b], depths[c]) > 0:

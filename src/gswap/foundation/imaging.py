@@ -1,0 +1,87 @@
+"""Image operations that two or more stages need. Images are float32 or uint8 ``(h, w[, c])``; masks are in [0, 1]."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+FloatImage = Float[np.ndarray, "h w ..."]
+FloatMask = Float[np.ndarray, "h w"]
+
+
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur; ``sigma`` in pixels, 0 = unchanged."""
+    return cv2.GaussianBlur(image, (0, 0), float(sigma)) if sigma > 0 else image
+
+
+def disc(diameter: float) -> np.ndarray:
+    """Round structuring element, at least one pixel, odd."""
+    n = max(int(round(diameter)), 1) | 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (n, n))
+
+
+def fill_polygon(points: Float[np.ndarray, "n 2"], height: int, width: int) -> FloatMask:
+    """Anti-aliased polygon, 1 inside. Points are continuous (pixel centres at +0.5)."""
+    mask = np.zeros((height, width), np.uint8)
+    fixed = np.round((np.asarray(points, np.float64) - 0.5) * 16).astype(np.int32)
+    cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, 4)
+    return mask.astype(np.float32) / 255
+
+
+def largest_component(mask: np.ndarray) -> np.ndarray:
+    """The largest 8-connected component of a boolean mask (the mask itself when it is empty)."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    if count <= 1:
+        return mask.astype(bool)
+    return labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+
+
+def smooth_fill(image: FloatImage, hole: np.ndarray, smoothing: int = 12) -> FloatImage:
+    """Fill ``hole`` smoothly from its surroundings: push-pull pyramid, then a few blurs inside the hole.
+
+    Args:
+        image: float32 ``(h, w, c)``.
+        hole: Boolean ``(h, w)``.
+        smoothing: Number of blur passes that remove the pyramid's blocks.
+    """
+    weight = (~hole).astype(np.float32)
+    level = image.astype(np.float32) * weight[..., None]
+    pyramid = [(level, weight)]
+    while min(weight.shape) > 3:
+        half = ((level.shape[1] + 1) // 2, (level.shape[0] + 1) // 2)
+        level = cv2.resize(level, half, interpolation=cv2.INTER_AREA).reshape(half[1], half[0], -1)
+        weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
+        pyramid.append((level, weight))
+    filled = pyramid[-1][0] / np.maximum(pyramid[-1][1], 1e-4)[..., None]
+    for level, weight in pyramid[-2::-1]:
+        coarse = cv2.resize(filled, (level.shape[1], level.shape[0]), interpolation=cv2.INTER_LINEAR)
+        coarse = coarse.reshape(level.shape)
+        w = weight[..., None]
+        filled = np.where(w > 1e-3, level / np.maximum(w, 1e-3) * w + coarse * (1 - w), coarse)
+    inside = hole[..., None]
+    for _ in range(smoothing):
+        filled = np.where(inside, blur(filled, 2.0).reshape(filled.shape), image)
+    return filled.astype(np.float32)
+
+
+def blend_multiband(below: FloatImage, above: FloatImage, mask: FloatMask, levels: int = 4) -> FloatImage:
+    """Laplacian-pyramid blend: ``above`` where ``mask`` is 1 (Burt and Adelson, 1983). float32 in, float32 out."""
+    a, b, m = [below], [above], [mask]
+    for _ in range(levels):
+        a.append(cv2.pyrDown(a[-1]))
+        b.append(cv2.pyrDown(b[-1]))
+        m.append(cv2.pyrDown(m[-1]))
+    out = a[-1] * (1 - m[-1][..., None]) + b[-1] * m[-1][..., None]
+    for k in range(levels - 1, -1, -1):
+        size = (a[k].shape[1], a[k].shape[0])
+        detail_a = a[k] - cv2.pyrUp(a[k + 1], dstsize=size)
+        detail_b = b[k] - cv2.pyrUp(b[k + 1], dstsize=size)
+        out = cv2.pyrUp(out, dstsize=size) + detail_a * (1 - m[k][..., None]) + detail_b * m[k][..., None]
+    return out
+
+
+def over(foreground: FloatImage, alpha: FloatMask, background: FloatImage) -> FloatImage:
+    """Straight-alpha ``over``."""
+    a = alpha[..., None]
+    return foreground * a + background * (1 - a)
