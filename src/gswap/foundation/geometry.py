@@ -88,9 +88,9 @@ def unproject(
 
 
 def similarity(
-    source: Float[np.ndarray, "n d"], target: Float[np.ndarray, "n d"], weights: Float[np.ndarray, n] | None = None
-) -> tuple[float, Float[np.ndarray, "d d"], Float[np.ndarray, d]]:
-    """Least-squares scale ``s``, rotation ``r`` and translation ``t`` with ``target ~ s * source @ r.T + t`` (Umeyama)."""
+    source: Float[np.ndarray, "n d"], target: Float[np.ndarray, "n d"], weights: Float[np.ndarray, "n"] | None = None
+) -> tuple[float, Float[np.ndarray, "d d"], Float[np.ndarray, "d"]]:
+    """Least-squares scale, rotation and translation with ``target ~ s * source @ r.T + t`` (Umeyama, 1991)."""
     w = np.ones(len(source)) if weights is None else np.asarray(weights, np.float64)
     w = w / w.sum()
     mean_source, mean_target = w @ source, w @ target

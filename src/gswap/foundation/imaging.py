@@ -17,7 +17,7 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 def disc(diameter: float) -> np.ndarray:
     """Round structuring element, at least one pixel, odd."""
-    n = max(int(round(diameter)), 1) | 1
+    n = max(round(diameter), 1) | 1
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (n, n))
 
 

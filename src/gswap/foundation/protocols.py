@@ -31,17 +31,17 @@ class BodyModel(Protocol):
     faces: Int[np.ndarray, "f 3"]
     face_uv: Float[np.ndarray, "f 3 2"]
     """Texture coordinates of the corners of every face, v up, in [0, 1]."""
-    part: Int[np.ndarray, v]
+    part: Int[np.ndarray, "v"]
     """Connected component of each vertex: 0 skin (with mouth cavity), 1 tongue, 2 left eyeball, 3 right eyeball."""
-    head_weight: Float[np.ndarray, v]
-    neck_weight: Float[np.ndarray, v]
-    torso_weight: Float[np.ndarray, v]
+    head_weight: Float[np.ndarray, "v"]
+    neck_weight: Float[np.ndarray, "v"]
+    torso_weight: Float[np.ndarray, "v"]
     """Summed skinning weights of the head (with eyes), of the neck joints and of the rest; they add up to 1."""
     action_names: tuple[str, ...]
     """Names of the facial actions (ARKit's 52 for Anny)."""
     landmark_triangles: Int[np.ndarray, "478 3"]
     landmark_barycentric: Float[np.ndarray, "478 3"]
-    landmark_spread: Float[np.ndarray, 478]
+    landmark_spread: Float[np.ndarray, "478"]
     """Metres: how far the landmark wanders over the surface from face to face. Large = trust less."""
     head_joint: int
 
@@ -69,7 +69,7 @@ class Rasterizer(Protocol):
 class Embedder(Protocol):
     """Face identity."""
 
-    def __call__(self, image: RgbImage, landmarks: Float[np.ndarray, "478 3"]) -> Float[np.ndarray, d]:
+    def __call__(self, image: RgbImage, landmarks: Float[np.ndarray, "478 3"]) -> Float[np.ndarray, "d"]:
         """Embedding of the face with these landmarks."""
         ...
 

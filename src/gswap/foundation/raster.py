@@ -31,7 +31,7 @@ class Fragments(NamedTuple):
 
 def rasterize(
     points: Float[np.ndarray, "v 2"],
-    depths: Float[np.ndarray, v],
+    depths: Float[np.ndarray, "v"],
     faces: Int[np.ndarray, "f 3"],
     height: int,
     width: int,

@@ -30,7 +30,7 @@ SoftMask = UInt8[np.ndarray, "h w"]
 # ---------------------------------------------------------------- media
 @dataclass(frozen=True)
 class ColorTags:
-    """Colour description of a video stream, as FFmpeg's integer codes (2 = unspecified; range 1 = limited, 2 = full)."""
+    """Colour description of a video stream, as FFmpeg's integer codes (2 = unspecified; range: 1 limited, 2 full)."""
 
     primaries: int = 2
     transfer: int = 2
@@ -119,8 +119,8 @@ class Window:
     ``scale`` is work pixels per frame pixel (<= 1): the images that the stages see are ``size`` = (w, h) large.
     """
 
-    x: Int[np.ndarray, t]
-    y: Int[np.ndarray, t]
+    x: Int[np.ndarray, "t"]
+    y: Int[np.ndarray, "t"]
     width: int
     height: int
     scale: float = 1.0
@@ -155,15 +155,15 @@ class FaceTrack:
     """
 
     landmarks: Float[np.ndarray, "t 478 3"]
-    valid: Bool[np.ndarray, t]
-    confidence: Float[np.ndarray, t]
-    bridged: Bool[np.ndarray, t]
-    duplicate: Bool[np.ndarray, t]
+    valid: Bool[np.ndarray, "t"]
+    confidence: Float[np.ndarray, "t"]
+    bridged: Bool[np.ndarray, "t"]
+    duplicate: Bool[np.ndarray, "t"]
     shoulders: Float[np.ndarray, "t 2 3"]
     """Right and left shoulder (x, y in pixels, visibility in [0, 1])."""
     embedding: Float[np.ndarray, "t 128"]
     """dlib identity per image, NaN where it was not computed."""
-    sharpness: Float[np.ndarray, t]
+    sharpness: Float[np.ndarray, "t"]
     """Variance-of-Laplacian style focus measure of the face, normalised to a face 256 px wide."""
     size: tuple[int, int]
     """Width and height of the images (photos of different sizes: see ``sizes``)."""
@@ -180,7 +180,7 @@ class BodyShape:
     """Who somebody is, for one body model: fixed over a clip or a set of photos."""
 
     model: str
-    coefficients: Float[np.ndarray, k]
+    coefficients: Float[np.ndarray, "k"]
     offsets: Float[np.ndarray, "v 3"]
     """Free offsets of the rest vertices, metres, added before skinning."""
 
@@ -196,15 +196,15 @@ class BodyTrack:
     """
 
     shape: BodyShape
-    focal: Float[np.ndarray, t]
+    focal: Float[np.ndarray, "t"]
     rotation: Float[np.ndarray, "t 3"]
     translation: Float[np.ndarray, "t 3"]
     neck: Float[np.ndarray, "t 3"]
     eyes: Float[np.ndarray, "t 2 3"]
     actions: Float[np.ndarray, "t a"]
-    valid: Bool[np.ndarray, t]
-    confidence: Float[np.ndarray, t]
-    residual: Float[np.ndarray, t]
+    valid: Bool[np.ndarray, "t"]
+    confidence: Float[np.ndarray, "t"]
+    residual: Float[np.ndarray, "t"]
     """Mean landmark residual in units of the outer-eye-corner distance."""
     sizes: Int[np.ndarray, "t 2"]
     """Width and height of each image."""
@@ -324,7 +324,9 @@ class StepTiming:
 class Progress(Protocol):
     """Where a long computation tells how far it is. Implemented by the applications."""
 
-    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Report that ``done`` of ``total`` items are finished."""
+        ...
 
 
 def no_progress(done: int, total: int, note: str = "") -> None:
