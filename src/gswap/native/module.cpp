@@ -4,8 +4,12 @@
 namespace nb = nanobind;
 
 void register_raster(nb::module_ &m);
+void register_shade(nb::module_ &m);
+void register_strands(nb::module_ &m);
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of gswap.";
     register_raster(m);
+    register_shade(m);
+    register_strands(m);
 }
