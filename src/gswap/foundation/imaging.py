@@ -25,7 +25,7 @@ def fill_polygon(points: Float[np.ndarray, "n 2"], height: int, width: int) -> F
     """Anti-aliased polygon, 1 inside. Points are continuous (pixel centres at +0.5)."""
     mask = np.zeros((height, width), np.uint8)
     fixed = np.round((np.asarray(points, np.float64) - 0.5) * 16).astype(np.int32)
-    cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, 4)
+    cv2.fillPoly(mask, [fixed], (255,), cv2.LINE_AA, 4)
     return mask.astype(np.float32) / 255
 
 

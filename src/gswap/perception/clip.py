@@ -1,0 +1,282 @@
+"""One person's face through a clip: find everybody, choose one, follow them with landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from gswap.foundation.errors import InputError
+from gswap.foundation.types import FaceTrack, Progress, RgbImage, Shot, no_progress
+from gswap.perception.adapters.mediapipe import Detection, FaceDetector, FaceMesh, Shoulders
+from gswap.perception.config import PerceptionConfig
+from gswap.perception.identity import embed
+from gswap.perception.quality import sharpness
+
+Frames = Callable[[], Iterable[RgbImage]]
+"""Starts a new pass over the clip's frames."""
+
+
+@dataclass
+class _Tracklet:
+    """Detections that belong together because they are close in space and time, within one shot."""
+
+    frames: list[int] = field(default_factory=list)
+    faces: list[Detection] = field(default_factory=list)
+    best: tuple[float, np.ndarray] | None = None
+    """Score and embedding of the best-looking frame so far."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who appears in the clip."""
+
+    boxes: Float[np.ndarray, "t 4"]
+    """Centre x, y, size and score per frame; NaN where the person is not detected."""
+    embedding: Float[np.ndarray, "128"] | None
+
+    @property
+    def presence(self) -> float:
+        """Share of the frames with this person."""
+        return float(np.isfinite(self.boxes[:, 0]).mean())
+
+    def describe(self) -> str:
+        """Where the person is seen first, for messages."""
+        t = int(np.flatnonzero(np.isfinite(self.boxes[:, 0]))[0])
+        x, y, size, _ = self.boxes[t]
+        return f"from frame {t} around ({x:.0f}, {y:.0f}), {size:.0f} px large, in {self.presence:.0%} of the frames"
+
+
+def find_people(
+    frames: Frames, count: int, shots: Sequence[Shot], cfg: PerceptionConfig, *, progress: Progress = no_progress
+) -> list[Person]:
+    """Everybody in the clip, ordered by how much there is of them (frames x size)."""
+    starts = {shot.start for shot in shots}
+    tracklets: list[_Tracklet] = []
+    live: list[_Tracklet] = []
+    with FaceDetector(cfg.min_detection) as detect, FaceMesh(video=False) as mesh:
+        for t, image in enumerate(frames()):
+            if t in starts:
+                live = []
+            found = [d for d in detect(image) if d.size >= cfg.min_face]
+            for face in found:
+                tracklet = _nearest(live, face, t, cfg.max_bridge * 3)
+                if tracklet is None:
+                    tracklet = _Tracklet()
+                    live.append(tracklet)
+                    tracklets.append(tracklet)
+                tracklet.frames.append(t)
+                tracklet.faces.append(face)
+                if len(found) > 1 or len(tracklet.frames) in (1, 15):
+                    _look_closer(tracklet, image, face, mesh, cfg)
+            progress(t + 1, count, "faces")
+    people = _merge(tracklets, count, cfg)
+    return sorted(people, key=lambda p: -float(np.nansum(p.boxes[:, 2])))
+
+
+def _nearest(live: list[_Tracklet], face: Detection, t: int, patience: int) -> _Tracklet | None:
+    best, best_distance = None, 0.6
+    for tracklet in live:
+        last, age = tracklet.faces[-1], t - tracklet.frames[-1]
+        if age == 0 or age > patience:
+            continue
+        distance = np.hypot(face.x - last.x, face.y - last.y) / max(face.size, last.size)
+        ratio = max(face.size, last.size) / min(face.size, last.size)
+        if distance < best_distance and ratio < 1.8:
+            best, best_distance = tracklet, distance
+    return best
+
+
+def _look_closer(tracklet: _Tracklet, image: RgbImage, face: Detection, mesh: FaceMesh, cfg: PerceptionConfig) -> None:
+    """Compute the identity of a tracklet at its largest, most certain detections, a few times at most."""
+    score = face.score * face.size
+    if tracklet.best is not None and score < 1.15 * tracklet.best[0]:
+        return
+    points = mesh(image, (face.x, face.y), face.size * cfg.crop_margin, cfg.crop)
+    if points is not None:
+        tracklet.best = (score, embed(image, points))
+
+
+def _merge(tracklets: list[_Tracklet], count: int, cfg: PerceptionConfig) -> list[Person]:
+    """Join tracklets of the same identity that are never in one frame together."""
+    groups: list[list[_Tracklet]] = []
+    for tracklet in sorted(tracklets, key=lambda k: -len(k.frames)):
+        home = None
+        for group in groups:
+            if any(set(tracklet.frames) & set(other.frames) for other in group):
+                continue
+            known = [other.best[1] for other in group if other.best is not None]
+            if tracklet.best is None or not known:
+                continue
+            if min(float(np.linalg.norm(tracklet.best[1] - k)) for k in known) < cfg.same_person:
+                home = group
+                break
+        if home is None:
+            groups.append([tracklet])
+        else:
+            home.append(tracklet)
+    people = []
+    for group in groups:
+        boxes = np.full((count, 4), np.nan)
+        for tracklet in group:
+            for t, face in zip(tracklet.frames, tracklet.faces, strict=True):
+                boxes[t] = face
+        known = [k.best for k in group if k.best is not None]
+        people.append(Person(boxes, max(known, key=lambda b: b[0])[1] if known else None))
+    return people
+
+
+def choose_person(
+    people: Sequence[Person],
+    cfg: PerceptionConfig,
+    *,
+    index: int | None = None,
+    identity: Float[np.ndarray, "128"] | None = None,
+) -> Person:
+    """The person whose head is replaced.
+
+    Args:
+        people: As :func:`find_people` orders them.
+        cfg: Thresholds.
+        index: 1-based number of the person, as the error message lists them.
+        identity: Embedding of a photo of the person.
+
+    Raises:
+        InputError: There is nobody, or there are several and none was chosen, or the choice fits nobody.
+    """
+    if not people:
+        raise InputError(
+            "Expected a face in the clip, found none in any frame.",
+            hint="Use a clip in which the person's face is visible (at least about 24 px wide).",
+        )
+    notable = [p for p in people if p.presence >= cfg.min_presence] or list(people[:1])
+    listing = "; ".join(f"{i + 1}: {p.describe()}" for i, p in enumerate(notable))
+    if index is not None:
+        if not 1 <= index <= len(notable):
+            raise InputError(
+                f"Expected --person between 1 and {len(notable)}, found {index}.", hint=f"People: {listing}."
+            )
+        return notable[index - 1]
+    if identity is not None:
+        distances = [np.inf if p.embedding is None else float(np.linalg.norm(p.embedding - identity)) for p in notable]
+        best = distances.index(min(distances))
+        if distances[best] > 0.6:
+            raise InputError(
+                f"Nobody in the clip looks like the photo of --person (nearest distance {distances[best]:.2f}).",
+                hint=f"People: {listing}.",
+            )
+        return notable[best]
+    if len(notable) > 1:
+        raise InputError(
+            f"Expected one person in the clip, found {len(notable)}.",
+            hint=f"Choose one with --person N. People: {listing}.",
+        )
+    return notable[0]
+
+
+def follow(
+    frames: Frames,
+    person: Person,
+    *,
+    size: tuple[int, int],
+    shots: Sequence[Shot],
+    duplicate: Bool[np.ndarray, "t"],
+    cfg: PerceptionConfig,
+    progress: Progress = no_progress,
+) -> FaceTrack:
+    """Landmarks, shoulders, identity and focus of one person over the clip.
+
+    Short gaps are bridged by interpolation and marked; in long ones the track is invalid. Nothing is interpolated
+    or smoothed across a cut.
+    """
+    boxes = _smooth_boxes(person.boxes, shots, cfg.max_bridge)
+    count = len(boxes)
+    landmarks = np.full((count, 478, 3), np.nan)
+    confidence = np.zeros(count)
+    shoulders = np.full((count, 2, 3), np.nan)
+    embedding = np.full((count, 128), np.nan)
+    focus = np.full(count, np.nan)
+    starts = {shot.start for shot in shots}
+    wanted = set(np.flatnonzero(np.isfinite(boxes[:, 0]))[:: max(1, count // cfg.embeddings)].tolist())
+    with FaceMesh(video=True) as mesh, FaceMesh(video=False) as still, Shoulders() as find_shoulders:
+        for t, image in enumerate(frames()):
+            if t in starts and t > 0:
+                mesh.reset()
+            if np.isfinite(boxes[t, 0]):
+                x, y, face, score = boxes[t]
+                side = face * cfg.crop_margin
+                points = mesh(image, (x, y), side, cfg.crop)
+                if points is None or not _on_face(points, x, y, face):
+                    points = still(image, (x, y), side, cfg.crop)
+                if points is not None and _on_face(points, x, y, face):
+                    landmarks[t] = points
+                    confidence[t] = score
+                    focus[t] = sharpness(image, points)
+                    if t in wanted:
+                        embedding[t] = embed(image, points)
+                if t % cfg.shoulder_stride == 0 or t in starts:
+                    shoulders[t] = find_shoulders(image, (x, y), face)
+            progress(t + 1, count, "landmarks")
+    valid = np.isfinite(landmarks[:, 0, 0])
+    bridged = np.zeros(count, bool)
+    for shot in shots:
+        part = slice(shot.start, shot.stop)
+        _bridge(landmarks[part], valid[part], bridged[part], cfg.max_bridge)
+        _interpolate(shoulders[part])
+    confidence[bridged] = 0.3
+    return FaceTrack(
+        landmarks=landmarks.astype(np.float32),
+        valid=valid | bridged,
+        confidence=confidence.astype(np.float32),
+        bridged=bridged,
+        duplicate=np.asarray(duplicate, bool),
+        shoulders=np.nan_to_num(shoulders).astype(np.float32),
+        embedding=embedding.astype(np.float32),
+        sharpness=np.nan_to_num(focus).astype(np.float32),
+        size=size,
+        shots=tuple(shots),
+    )
+
+
+def _on_face(points: np.ndarray, x: float, y: float, face: float) -> bool:
+    """Whether the landmarks lie on the detected face rather than on a neighbour's."""
+    centre = points[:468, :2].mean(0)
+    return bool(np.hypot(*(centre - (x, y))) < 0.6 * face and 0.4 < np.ptp(points[:468, 1]) / face < 2.5)
+
+
+def _smooth_boxes(boxes: np.ndarray, shots: Sequence[Shot], max_gap: int) -> np.ndarray:
+    """Crop boxes without jitter: short gaps interpolated, moving average over five frames, per shot."""
+    out = boxes.copy()
+    for shot in shots:
+        part = out[shot.start : shot.stop]
+        seen = np.isfinite(part[:, 0])
+        _bridge(part, seen, np.zeros(len(part), bool), max_gap)
+        filled = part.copy()
+        for t in range(len(part)):
+            if np.isfinite(filled[t, 0]):
+                near = filled[max(t - 2, 0) : t + 3]
+                part[t] = np.nanmean(near[np.isfinite(near[:, 0])], axis=0)
+    return out
+
+
+def _bridge(values: np.ndarray, seen: np.ndarray, bridged: np.ndarray, max_gap: int) -> None:
+    """Fill interior gaps of at most ``max_gap`` rows linearly, in place; mark them in ``bridged``."""
+    known = np.flatnonzero(seen)
+    for a, b in pairwise(known):
+        if 1 < b - a <= max_gap + 1:
+            for t in range(a + 1, b):
+                k = (t - a) / (b - a)
+                values[t] = (1 - k) * values[a] + k * values[b]
+                bridged[t] = True
+
+
+def _interpolate(values: np.ndarray) -> None:
+    """Fill missing rows from the neighbours in time, in place."""
+    known = np.flatnonzero(np.isfinite(values.reshape(len(values), -1)[:, 0]))
+    if len(known):
+        flat = values.reshape(len(values), -1)
+        for k in range(flat.shape[1]):
+            flat[:, k] = np.interp(np.arange(len(flat)), known, flat[known, k])
