@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from gswap.foundation.types import BodyShape, BodyTrack, Masks, PosedMesh, RgbImage, SoftMask
+from gswap.foundation.types import BodyShape, BodyTrack, Camera, Masks, PosedMesh, RgbImage, SoftMask
 
 
 class RestBody(Protocol):
@@ -61,7 +61,9 @@ class BodyModel(Protocol):
 class Rasterizer(Protocol):
     """Splats N-channel Gaussians (eq. 8). Tensors are torch's; see ``gswap.splat.reference`` for the specification."""
 
-    def __call__(self, means, quats, scales, opacities, features, camera):
+    def __call__(
+        self, means: Any, quats: Any, scales: Any, opacities: Any, features: Any, camera: Camera, /
+    ) -> tuple[Any, Any]:
         """Return ``(feature_image (c, h, w) premultiplied, alpha (h, w))``."""
         ...
 

@@ -1,0 +1,154 @@
+"""The neural Gaussian field G: what is learned on the surface, and how it becomes Gaussians in a frame (eq. 6-7).
+
+arXiv 2603.23168, Sec. III-C. Beyond the paper: an offset per Gaussian in the frame of its face (hair), and six numbers
+per frame that correct the tracked head about its joint.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from gswap.field.binding import Binding
+from gswap.field.geometry import PosedSurface
+from gswap.field.surface import Surface
+
+FEATURES = 8
+"""Channels of a Gaussian; the first three are RGB in [0, 1]."""
+CONDITION = 8
+"""Channels of the temporal condition c_t."""
+MAX_OPACITY = 0.99
+FLATNESS = (0.7, 0.25, 0.7)
+"""Initial standard deviations along edge, normal and cross direction, in units of the spacing."""
+ROW_METRES = 0.1
+"""A correction row is (rotation vector in radians, translation in units of this many metres)."""
+
+Temporal = Literal["none", "add", "mlp"]
+
+
+class Gaussians(NamedTuple):
+    """The arguments of a rasteriser (eq. 8), camera frame, metres."""
+
+    means: Float[Tensor, "n 3"]
+    quats: Float[Tensor, "n 4"]
+    scales: Float[Tensor, "n 3"]
+    opacities: Float[Tensor, "n"]
+    features: Float[Tensor, "n c"]
+
+
+def multiply(a: Float[Tensor, "n 4"], b: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:
+    """Product of quaternions ``wxyz``."""
+    aw, ax, ay, az = a.unbind(-1)
+    bw, bx, by, bz = b.unbind(-1)
+    return torch.stack(
+        [
+            aw * bw - ax * bx - ay * by - az * bz,
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+        ],
+        -1,
+    )
+
+
+def rotate(quats: Float[Tensor, "n 4"], vectors: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+    """Turn vectors by unit quaternions ``wxyz``."""
+    w, u = quats[..., :1], quats[..., 1:]
+    twice = 2 * torch.linalg.cross(u, vectors)
+    return vectors + w * twice + torch.linalg.cross(u, twice)
+
+
+class Field(nn.Module):
+    """Learned attributes of ``n`` Gaussians, of the surface's vertices, and of ``frames`` training frames.
+
+    Args:
+        surface: Head, neck and teeth at rest.
+        binding: Where the Gaussians are.
+        frames: Number of frames of the clip; each has a condition c_t and a correction row.
+        temporal: How c_t acts on the features: not at all, added, or through a residual network.
+        opacity: Initial opacity.
+    """
+
+    def __init__(
+        self, surface: Surface, binding: Binding, frames: int, *, temporal: Temporal = "none", opacity: float = 0.6
+    ) -> None:
+        super().__init__()
+        n, v = len(binding), len(surface.vertices)
+        spacing = torch.from_numpy(binding.spacing)
+        self.temporal: Temporal = temporal
+        self.register_buffer("face", torch.from_numpy(binding.face), persistent=False)
+        self.register_buffer("bary", torch.from_numpy(binding.bary), persistent=False)
+        corner_weight = torch.from_numpy(surface.head_weight.astype("float32")[surface.faces[binding.face]])
+        self.register_buffer("head_weight", (corner_weight * self.bary).sum(1, keepdim=True), persistent=False)
+        log_scale = (spacing[:, None] * torch.tensor(FLATNESS)).log()
+        self.register_buffer("initial_log_scale", log_scale, persistent=False)
+        grey = torch.cat([torch.full((n, 3), 0.5), torch.zeros(n, FEATURES - 3)], 1)
+        self.features = nn.Parameter(grey)
+        self.opacity_logit = nn.Parameter(torch.logit(torch.full((n,), float(opacity))))
+        self.log_scale = nn.Parameter(log_scale.clone())
+        self.rotation = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(n, 1))
+        self.offset = nn.Parameter(torch.zeros(n, 3))
+        """Metres, in the frame of the face."""
+        self.delta = nn.Parameter(torch.zeros(v, 3))
+        """dM of eq. 6-7: metres, rest frame, added before skinning."""
+        self.condition = nn.Parameter(torch.zeros(frames, CONDITION))
+        self.correction = nn.Parameter(torch.zeros(frames, 6))
+        if temporal == "mlp":
+            self.mix_in = nn.Linear(FEATURES + CONDITION, 16)
+            self.mix_out = nn.Linear(16, FEATURES)
+            nn.init.zeros_(self.mix_out.weight)
+            nn.init.zeros_(self.mix_out.bias)
+
+    face: Int[Tensor, "n"]
+    bary: Float[Tensor, "n 3"]
+    head_weight: Float[Tensor, "n 1"]
+    initial_log_scale: Float[Tensor, "n 3"]
+
+    def forward(
+        self,
+        posed: PosedSurface,
+        condition: Float[Tensor, "8"] | None = None,
+        correction: Float[Tensor, "6"] | None = None,
+    ) -> Gaussians:
+        """The Gaussians that face the camera.
+
+        Args:
+            posed: The surface in this frame.
+            condition: c_t; ``None`` = zero.
+            correction: Row that corrects the head: turned about the head joint, weighted by the head's skinning weight
+                (1 on the skull, 0 at the base of the neck); ``None`` = none.
+        """
+        index = posed.visible
+        pick = lambda x: x.index_select(0, index)  # noqa: E731
+        vertices = posed.vertices + torch.bmm(posed.linear, self.delta[..., None])[..., 0]
+        corners = vertices.index_select(0, posed.corners).view(-1, 3, 3)
+        means = (corners * pick(self.bary)[..., None]).sum(1)
+        means = means + rotate(posed.quats, pick(self.offset))
+        quats = multiply(posed.quats, F.normalize(pick(self.rotation), dim=-1))
+        if correction is not None:
+            weight = pick(self.head_weight)
+            turn = (weight * correction[:3]).expand_as(means)
+            means = means + torch.linalg.cross(turn, means - posed.pivot) + weight * correction[3:] * ROW_METRES
+            quats = multiply(torch.cat([torch.ones_like(weight), turn / 2], 1), quats)
+        return Gaussians(
+            means=means,
+            quats=quats,
+            scales=torch.exp(pick(self.log_scale)) * posed.stretch,
+            opacities=torch.sigmoid(pick(self.opacity_logit)).clamp(max=MAX_OPACITY),
+            features=self._conditioned(pick(self.features), condition),
+        )
+
+    def _conditioned(self, features: Float[Tensor, "k 8"], condition: Float[Tensor, "8"] | None) -> Tensor:
+        if self.temporal == "none":
+            return features
+        if condition is None:
+            condition = features.new_zeros(CONDITION)
+        if self.temporal == "add":
+            return features + condition
+        hidden = F.linear(features, self.mix_in.weight[:, :FEATURES])
+        hidden = hidden + F.linear(condition, self.mix_in.weight[:, FEATURES:], self.mix_in.bias)
+        return features + self.mix_out(F.relu(hidden))

@@ -1,0 +1,133 @@
+"""F of eq. 7, the part that nothing learns: where the surface is in a frame. Computed on demand, kept a while."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from gswap.field.binding import Binding
+from gswap.field.surface import Surface, face_frames, face_quaternions
+from gswap.foundation.geometry import similarity
+from gswap.foundation.protocols import BodyModel
+from gswap.foundation.types import BodyTrack, PosedMesh
+
+AREA_RATIO_RANGE = (0.5, 2.0)
+"""How far stretching a face may change the size of its Gaussians."""
+CULL_COSINE = 0.3
+"""Faces whose outward normal points away from the camera by more than this (cosine) are not drawn."""
+
+
+@dataclass(frozen=True)
+class PosedSurface:
+    """A surface in one camera (metres). float32 tensors; nothing here needs a gradient."""
+
+    vertices: Float[Tensor, "v 3"]
+    linear: Float[Tensor, "v 3 3"]
+    """Rest-frame displacement of a vertex -> camera frame (skinning before eq. 6's dM)."""
+    visible: Int[Tensor, "k"]
+    """The Gaussians that face the camera."""
+    corners: Int[Tensor, "3k"]
+    """Vertices of the triangle of each visible Gaussian, flattened."""
+    quats: Float[Tensor, "k 4"]
+    """Orientation of that triangle."""
+    stretch: Float[Tensor, "k 1"]
+    """Square root of posed over rest area of that triangle."""
+    pivot: Float[Tensor, "3"]
+    """The head joint: per-frame corrections turn the head about it."""
+
+    def to(self, device: torch.device | str) -> PosedSurface:
+        """The same on another device."""
+        return PosedSurface(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+def extend_mesh(surface: Surface, mesh: PosedMesh) -> tuple[Float[np.ndarray, "v 3"], Float[np.ndarray, "v 3 3"]]:
+    """Vertices and linear parts of ``surface`` for a posed body: the teeth follow skull and chin rigidly."""
+    body = np.asarray(mesh.vertices, np.float64)[surface.body_vertices]
+    linear = np.asarray(mesh.linear, np.float64)[surface.body_vertices]
+    vertices, parts = [body], [linear]
+    spans = (
+        (surface.upper_anchors, slice(surface.teeth_start, surface.lower_teeth_start)),
+        (surface.lower_anchors, slice(surface.lower_teeth_start, len(surface.vertices))),
+    )
+    for anchors, span in spans:
+        rest, posed = surface.vertices[anchors], body[anchors]
+        _, rotation, _ = similarity(rest, posed)
+        teeth = surface.vertices[span]
+        vertices.append((teeth - rest.mean(0)) @ rotation.T + posed.mean(0))
+        parts.append(np.broadcast_to(rotation, (len(teeth), 3, 3)))
+    return np.concatenate(vertices), np.concatenate(parts)
+
+
+def pose_surface(
+    surface: Surface, binding: Binding, mesh: PosedMesh, pivot: Float[np.ndarray, "3"], *, cull: bool = True
+) -> PosedSurface:
+    """Everything about one frame that the field needs.
+
+    Args:
+        surface: Head, neck and teeth at rest.
+        binding: Where the Gaussians are on it.
+        mesh: The posed body, camera frame.
+        pivot: Position of the head joint, camera frame.
+        cull: Leave out the Gaussians on faces that look away from the camera.
+    """
+    vertices, linear = extend_mesh(surface, mesh)
+    frames, area = face_frames(vertices, surface.faces)
+    _, rest_area = face_frames(surface.vertices, surface.faces)
+    stretch = np.clip(np.sqrt(area / np.maximum(rest_area, 1e-14)), *AREA_RATIO_RANGE)
+    visible = np.arange(len(binding))
+    if cull:
+        centre = vertices[surface.faces].mean(1)
+        away = (frames[:, :, 1] * centre).sum(1) / np.maximum(np.linalg.norm(centre, axis=1), 1e-9)
+        visible = np.flatnonzero(away[binding.face] < CULL_COSINE)
+    face = binding.face[visible]
+    as_float = lambda x: torch.from_numpy(np.ascontiguousarray(x, np.float32))  # noqa: E731
+    return PosedSurface(
+        vertices=as_float(vertices),
+        linear=as_float(linear),
+        visible=torch.from_numpy(visible),
+        corners=torch.from_numpy(surface.faces[face].reshape(-1)),
+        quats=as_float(face_quaternions(frames)[face]),
+        stretch=as_float(stretch[face, None]),
+        pivot=as_float(pivot),
+    )
+
+
+class TrackGeometry:
+    """The posed surfaces of a track, computed on demand; the last ``capacity`` frames are kept.
+
+    Memory does not grow with the length of the clip.
+    """
+
+    def __init__(
+        self,
+        surface: Surface,
+        binding: Binding,
+        track: BodyTrack,
+        model: BodyModel,
+        *,
+        capacity: int = 160,
+        cull: bool = True,
+    ) -> None:
+        self.surface, self.binding, self.track = surface, binding, track
+        self._model, self._rest = model, model.rest(track.shape)
+        self._capacity, self._cull = capacity, cull
+        self._kept: OrderedDict[int, PosedSurface] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.track)
+
+    def __getitem__(self, t: int) -> PosedSurface:
+        if t in self._kept:
+            self._kept.move_to_end(t)
+            return self._kept[t]
+        mesh = self._model.pose(self.track, self._rest, t)
+        posed = pose_surface(self.surface, self.binding, mesh, self.track.translation[t], cull=self._cull)
+        self._kept[t] = posed
+        if len(self._kept) > self._capacity:
+            self._kept.popitem(last=False)
+        return posed

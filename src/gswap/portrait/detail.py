@@ -1,0 +1,55 @@
+"""Texture that the field is too coarse for: high frequencies of I_gen, where its low frequencies agree with the field.
+
+Only possible where I_gen exists for the frame (the same clip, offline). Tint, shading and pose stay the field's.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from gswap.foundation.geometry import project
+from gswap.foundation.imaging import FloatImage, FloatMask, blur
+from gswap.foundation.landmarks import LIPS_INNER
+from gswap.foundation.protocols import BodyModel
+from gswap.foundation.types import Camera, PosedMesh
+
+MOUTH_CORNERS = (61, 291)
+SIGMA = 0.0031
+"""Standard deviation of the low-pass, in units of the image's longer side (1.5 px at 480)."""
+TOLERANCE = 10.0
+"""Levels of 255: difference of the low frequencies at which the weight has fallen to 1/e."""
+LIP_BAND = 0.06
+"""Half width of the band along the inner lips that takes no detail, in units of the mouth's width: a warped photo has
+jagged lip edges, which the field has smoothed."""
+
+
+def transfer_detail(
+    image: FloatImage, generated: FloatImage, weight: FloatMask, unit: float
+) -> Float[np.ndarray, "h w 3"]:
+    """Add what ``generated`` has above the low-pass and ``image`` has not.
+
+    Args:
+        image: Rendered portrait, levels 0-255, float32.
+        generated: I_gen, the same.
+        weight: How much to take, in [0, 1]; it is lowered further where the low frequencies differ.
+        unit: Longer side of the window in pixels.
+    """
+    sigma = SIGMA * unit
+    low_image, low_generated = blur(image, sigma), blur(generated, sigma)
+    difference = blur(np.abs(low_image - low_generated).mean(2), 4 / 3 * sigma)
+    agreement = weight * np.exp(-((difference / TOLERANCE) ** 2))
+    return image + agreement[..., None] * ((generated - low_generated) - (image - low_image))
+
+
+def lip_band(mesh: PosedMesh, model: BodyModel, camera: Camera) -> FloatMask:
+    """1 along the inner contour of the lips, 0 elsewhere."""
+    corners = mesh.vertices[model.landmark_triangles]
+    landmarks = project((corners * model.landmark_barycentric[..., None]).sum(1), camera)
+    width = float(np.linalg.norm(landmarks[MOUTH_CORNERS[0]] - landmarks[MOUTH_CORNERS[1]]))
+    half = LIP_BAND * width
+    band = np.zeros((camera.height, camera.width), np.uint8)
+    ring = np.round((landmarks[list(LIPS_INNER)] - 0.5) * 16).astype(np.int32)
+    cv2.polylines(band, [ring], True, (255,), max(round(2 * half), 1), cv2.LINE_AA, 4)
+    return blur(band.astype(np.float32) / 255, half / 2)

@@ -1,0 +1,265 @@
+"""Fit a portrait to I_gen: coarse to fine, one frame a step, resumable (Sec. III-C3 of arXiv 2603.23168)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.spatial import KDTree
+from torch import Tensor, nn
+
+from gswap.field.field import Gaussians
+from gswap.field.geometry import TrackGeometry
+from gswap.field.regularise import MeshLaplacian
+from gswap.foundation.errors import InputError
+from gswap.foundation.protocols import BodyModel, Rasterizer
+from gswap.foundation.types import BodyTrack, Progress, RgbImage, SwapSet, TargetSet, no_progress
+from gswap.portrait.checkpoint import Curve, read_checkpoint, write_checkpoint
+from gswap.portrait.config import FitConfig
+from gswap.portrait.frames import TrainingFrame, TrainingFrames
+from gswap.portrait.losses import PerceptualLoss, field_losses, image_losses
+from gswap.portrait.model import Portrait, Rendering, View, build_portrait
+from gswap.portrait.preview import preview_sheet
+
+COLOR_FRAMES = 12
+"""Frames that the initial colours are projected from."""
+OPAQUE = 0.8
+"""Matte above which a pixel counts as head for the initial colours."""
+SEEN = 0.05
+"""Gaussians with less total weight than this in those frames take the colour of the nearest seen one."""
+REGULARISE_EVERY = 4
+PERCEPTUAL_EVERY = 4
+BLINK, JAW_OPEN = ("eyeBlinkLeft", "eyeBlinkRight"), "jawOpen"
+BLINK_LEVEL, JAW_LEVEL, RARE = 0.5, 0.15, 0.25
+"""Actions from which a frame counts as a blink or a wide mouth; what a larger share of frames does is not rare."""
+
+
+def fit_portrait(
+    target: TargetSet,
+    swap: SwapSet,
+    drive: BodyTrack,
+    model: BodyModel,
+    cfg: FitConfig,
+    *,
+    rasterize: Rasterizer,
+    state: Path | None = None,
+    progress: Progress = no_progress,
+    on_preview: Callable[[int, RgbImage], None] | None = None,
+    perceptual: PerceptualLoss | None = None,
+    start: Portrait | None = None,
+) -> Portrait:
+    """Distil a head-swapped data set into a portrait.
+
+    Args:
+        target: The clip.
+        swap: I_gen of the clip.
+        drive: The track that I_gen was painted with, with the new head's shape (chain.md §6).
+        model: The body.
+        cfg: Schedule, rates and weights.
+        rasterize: Splats Gaussians, differentiably.
+        state: Folder for checkpoints and the loss curve; a killed fit that finds its checkpoint there ends with the
+            same bytes as an undisturbed one. ``None`` = keep nothing.
+        progress: Called after every step.
+        on_preview: Called every ``cfg.preview_every`` steps with the step and a sheet (I_gen, I_out, head alone).
+        perceptual: LPIPS or a relative; ``None`` = gradients and SSIM stand in for it.
+        start: Refine this portrait of the same person instead of beginning from grey.
+
+    Raises:
+        InputError: No frame of the clip can be used, or ``start`` belongs to another body shape.
+    """
+    chosen = training_frames(drive, model, cfg)
+    texels = cfg.texture_side(*target.window.size)
+    portrait = build_portrait(model, drive, None if start is None else start.binding, texels, cfg)
+    if start is not None:
+        _adopt(portrait, start)
+    names = _trainable(portrait.network, cfg)
+    optimizer = _optimizer(names, cfg)
+    curve = Curve([], []) if state is None else read_checkpoint(state, portrait, optimizer, names)
+    geometry = TrackGeometry(portrait.surface, portrait.binding, drive, model)
+    laplacian = MeshLaplacian(portrait.surface)
+
+    divisor = cfg.divisor(*target.window.size)
+    frames = _frames(target, swap, drive, divisor, cfg)
+    if start is None and not curve.frames:
+        unique = np.unique(chosen)
+        initialise_colors(
+            portrait, geometry, frames, unique[:: max(len(unique) // COLOR_FRAMES, 1)].tolist(), rasterize
+        )
+    total = cfg.coarse_steps + cfg.fine_steps
+    for step in range(len(curve.frames), total):
+        if step >= cfg.coarse_steps and frames.divisor > 1:
+            frames = _frames(target, swap, drive, 1, cfg)
+        t = frame_of_step(chosen, step, cfg.seed)
+        for group in optimizer.param_groups:
+            group["lr"] = group["base"] * rate_factor(step / total, cfg)
+        optimizer.zero_grad(set_to_none=True)
+        frame = frames[t]
+        rendering = _render(portrait, geometry, frame, t, rasterize)
+        losses = image_losses(rendering, frame)
+        loss = losses.total(cfg)
+        if step % REGULARISE_EVERY == 0:
+            loss = loss + REGULARISE_EVERY * field_losses(portrait.network.field, laplacian, cfg)
+        if perceptual is not None and step >= total // 3 and step % PERCEPTUAL_EVERY == 0:
+            loss = loss + cfg.weight_perceptual * perceptual(rendering.image, frame.image)
+        loss.backward()
+        optimizer.step()
+        portrait.visits[t] += 1
+        curve.add(t, losses)
+        done = step + 1
+        if state is not None and (done % cfg.checkpoint_every == 0 or done == total):
+            write_checkpoint(state, portrait, optimizer, names, curve)
+        if on_preview is not None and (done % cfg.preview_every == 0 or done == total):
+            on_preview(done, _sheet(portrait, geometry, frames, np.unique(chosen), rasterize))
+        progress(done, total, f"loss {curve.terms[-1][0]:.4f}")
+    return portrait
+
+
+# ---------------------------------------------------------------- which frame, at what rate
+def training_frames(drive: BodyTrack, model: BodyModel, cfg: FitConfig) -> Int[np.ndarray, "n"]:
+    """The frames of an epoch: all that are tracked and not held out, rare expressions ``cfg.emphasis`` times.
+
+    Raises:
+        InputError: There is none.
+    """
+    usable = np.asarray(drive.valid, bool).copy()
+    if cfg.hold_out:
+        usable[cfg.hold_out // 2 :: cfg.hold_out] = False
+    frames = np.flatnonzero(usable)
+    if not len(frames):
+        raise InputError("Expected at least one frame in which the person is tracked, found none.")
+    action = {name: drive.actions[frames, i] for i, name in enumerate(model.action_names)}
+    blinks = np.zeros(len(frames), bool)
+    for name in BLINK:
+        blinks |= action.get(name, np.zeros(len(frames))) > BLINK_LEVEL
+    jaw = action.get(JAW_OPEN, np.zeros(len(frames)))
+    wide = (jaw > JAW_LEVEL) & (jaw >= np.quantile(jaw, 0.9))
+    rare = np.zeros(len(frames), bool)
+    for kind in (blinks, wide):
+        if kind.mean() <= RARE:
+            rare |= kind
+    return np.concatenate([frames, np.repeat(frames[rare], max(cfg.emphasis - 1, 0))])
+
+
+def frame_of_step(frames: Int[np.ndarray, "n"], step: int, seed: int) -> int:
+    """The frame that a step looks at: a new random order every epoch, the same for the same seed."""
+    epoch, position = divmod(step, len(frames))
+    return int(np.random.default_rng((seed, epoch)).permutation(frames)[position])
+
+
+def rate_factor(done: float, cfg: FitConfig) -> float:
+    """Learning rates relative to their initial values after this share of the steps."""
+    return cfg.final_rate ** max(0.0, (done - cfg.warm) / (1 - cfg.warm))
+
+
+# ---------------------------------------------------------------- parameters
+def _trainable(network: nn.Module, cfg: FitConfig) -> dict[str, nn.Parameter]:
+    frozen = set()
+    if not cfg.offsets:
+        frozen.add("field.offset")
+    if not cfg.vertex_offsets:
+        frozen.add("field.delta")
+    if not cfg.correct_pose:
+        frozen.add("field.correction")
+    if cfg.temporal == "none":
+        frozen.add("field.condition")
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    return {name: parameter for name, parameter in network.named_parameters() if name not in frozen}
+
+
+def _optimizer(names: dict[str, nn.Parameter], cfg: FitConfig) -> torch.optim.Adam:
+    rates = {
+        "field.features": cfg.rate_features,
+        "field.opacity_logit": cfg.rate_opacity,
+        "field.log_scale": cfg.rate_scale,
+        "field.rotation": cfg.rate_rotation,
+        "field.offset": cfg.rate_offset,
+        "field.delta": cfg.rate_delta,
+        "field.condition": cfg.rate_condition,
+        "field.correction": cfg.rate_correction,
+    }
+    groups = [
+        {"params": [parameter], "lr": rates.get(name, cfg.rate_networks), "base": rates.get(name, cfg.rate_networks)}
+        for name, parameter in names.items()
+    ]
+    return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
+
+
+def _adopt(portrait: Portrait, start: Portrait) -> None:
+    """Take over what ``start`` has learned; its frames' own rows only if the track is the same."""
+    same_track = start.track_digest == portrait.track_digest
+    own = portrait.network.state_dict()
+    for name, value in start.network.state_dict().items():
+        rows = name in ("field.condition", "field.correction")
+        if rows and not same_track:
+            continue
+        if name not in own or own[name].shape != value.shape:
+            raise InputError(
+                f"The portrait to refine does not fit the job ({name}).", hint="Use the same shape and configuration."
+            )
+        own[name].copy_(value)
+
+
+# ---------------------------------------------------------------- one frame
+def _frames(target: TargetSet, swap: SwapSet, drive: BodyTrack, divisor: int, cfg: FitConfig) -> TrainingFrames:
+    budget = cfg.cache_megabytes * 2**20
+    return TrainingFrames(target, swap, drive, divisor, least_confidence=cfg.least_confidence, budget=budget)
+
+
+def _render(
+    portrait: Portrait, geometry: TrackGeometry, frame: TrainingFrame, t: int, rasterize: Rasterizer
+) -> Rendering:
+    field, cfg = portrait.network.field, portrait.cfg
+    return portrait.network(
+        geometry[t],
+        View(frame.plate, frame.gate, frame.camera),
+        rasterize,
+        condition=None if cfg.temporal == "none" else field.condition[t],
+        correction=field.correction[t] if cfg.correct_pose else None,
+    )
+
+
+@torch.no_grad()
+def initialise_colors(
+    portrait: Portrait, geometry: TrackGeometry, frames: TrainingFrames, chosen: list[int], rasterize: Rasterizer
+) -> None:
+    """Project the pictures back onto the field: every Gaussian starts with the mean colour that it was seen with.
+
+    Rendering is linear in the features, so the transpose of rendering (its backward pass) applied to image and matte
+    gives weighted sums of colours and weights. Unseen Gaussians take the colour of their nearest seen neighbour.
+    """
+    field = portrait.network.field
+    sums: Float[Tensor, "n 4"] = torch.zeros(len(portrait.binding), 4)
+    for t in chosen:
+        frame, posed = frames[t], geometry[t]
+        gaussians: Gaussians = field(posed)
+        features = torch.zeros_like(gaussians.features).requires_grad_()
+        with torch.enable_grad():
+            image, _ = rasterize(*gaussians[:4], features, frame.camera)
+        solid = (frame.matte > OPAQUE).float() * frame.weight
+        seen = torch.zeros_like(image)
+        seen[:3], seen[3] = frame.image[0] * solid, solid
+        (back,) = torch.autograd.grad(image, features, seen)
+        sums.index_add_(0, posed.visible, back[:, :4])
+    colors, weights = sums[:, :3].numpy(), sums[:, 3].numpy()
+    known = weights > SEEN
+    if not known.any():
+        return
+    rest = portrait.surface.vertices[portrait.surface.faces[portrait.binding.face]]
+    points = (rest * portrait.binding.bary[..., None]).sum(1)
+    mean = colors / np.maximum(weights, SEEN)[:, None]
+    _, nearest = KDTree(points[known]).query(points[~known])
+    mean[~known] = mean[known][nearest]
+    field.features[:, :3] = torch.from_numpy(mean)
+
+
+@torch.no_grad()
+def _sheet(
+    portrait: Portrait, geometry: TrackGeometry, frames: TrainingFrames, chosen: np.ndarray, rasterize: Rasterizer
+) -> RgbImage:
+    picked = chosen[np.linspace(0, len(chosen) - 1, min(4, len(chosen))).astype(int)]
+    shown = [(frames[int(t)], _render(portrait, geometry, frames[int(t)], int(t), rasterize)) for t in picked]
+    return preview_sheet(shown)

@@ -1,0 +1,119 @@
+"""The head alone, from where no camera stood and with faces nobody made (Fig. 8 of arXiv 2603.23168)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from gswap.field.field import Gaussians
+from gswap.field.geometry import TrackGeometry
+from gswap.foundation.errors import UsageError
+from gswap.foundation.geometry import matrix_to_rotvec, rotvec_to_matrix
+from gswap.foundation.protocols import BodyModel, Rasterizer
+from gswap.foundation.types import BodyTrack, Camera, RgbImage
+from gswap.portrait.drive import mean_condition
+from gswap.portrait.model import Portrait, View
+from gswap.portrait.preview import to_rgb
+
+FILL = 0.72
+"""Share of the image's side that the head's height takes."""
+NECK_SHOWN = 0.25
+"""Gaussians with less head weight than this are hidden: behind the collar nothing was ever seen."""
+NECK_FADE = 0.25
+"""Above that, opacity rises to its full value over this range of head weight."""
+
+
+def repeat_frame(drive: BodyTrack, t: int, count: int) -> BodyTrack:
+    """A track that holds frame ``t`` for ``count`` frames."""
+    per_frame = {
+        f.name: np.repeat(getattr(drive, f.name)[t : t + 1], count, axis=0)
+        for f in dataclasses.fields(drive)
+        if f.name != "shape"
+    }
+    return BodyTrack(shape=drive.shape, **per_frame)
+
+
+def orbit_track(drive: BodyTrack, t: int, yaw: Sequence[float], pitch: Sequence[float]) -> BodyTrack:
+    """Frame ``t`` turned about the head joint: what a camera that walks around the head would see.
+
+    Args:
+        drive: The track.
+        t: Its frame.
+        yaw: Degrees about the vertical, positive = the face turns towards the image's right.
+        pitch: Degrees, positive = the face turns down. As many as ``yaw``.
+    """
+    if len(yaw) != len(pitch):
+        raise UsageError(f"Expected as many yaw as pitch angles, found {len(yaw)} and {len(pitch)}.")
+    held = repeat_frame(drive, t, len(yaw))
+    zeros = np.zeros(len(yaw))
+    about_y = rotvec_to_matrix(np.radians(np.stack([zeros, -np.asarray(yaw, float), zeros], 1)))
+    about_x = rotvec_to_matrix(np.radians(np.stack([np.asarray(pitch, float), zeros, zeros], 1)))
+    rotation = matrix_to_rotvec(about_x @ about_y @ rotvec_to_matrix(held.rotation))
+    return dataclasses.replace(held, rotation=rotation)
+
+
+def expression_track(
+    drive: BodyTrack, t: int, expressions: Sequence[Mapping[str, float]], model: BodyModel
+) -> BodyTrack:
+    """Frame ``t`` with other facial actions: each mapping names the actions that replace the tracked ones.
+
+    Raises:
+        UsageError: The body has no such action.
+    """
+    held = repeat_frame(drive, t, len(expressions))
+    actions = held.actions.copy()
+    for row, wanted in zip(actions, expressions, strict=True):
+        for name, value in wanted.items():
+            if name not in model.action_names:
+                raise UsageError(f"The body {model.name!r} has no facial action {name!r}.")
+            row[model.action_names.index(name)] = value
+    return dataclasses.replace(held, actions=actions)
+
+
+def render_alone(
+    portrait: Portrait,
+    track: BodyTrack,
+    model: BodyModel,
+    *,
+    rasterize: Rasterizer,
+    side: int = 512,
+    background: tuple[float, float, float] = (0.5, 0.5, 0.5),
+) -> Iterator[RgbImage]:
+    """Render the head over a constant colour, filling the image, in every frame of ``track``.
+
+    Args:
+        portrait: A fitted portrait.
+        track: Poses and expressions, for example by :func:`orbit_track`.
+        model: The body.
+        rasterize: Splats Gaussians.
+        side: Width and height of the images.
+        background: RGB in [0, 1].
+    """
+    geometry = TrackGeometry(portrait.surface, portrait.binding, track, model, capacity=1)
+    field, condition = portrait.network.field, mean_condition(portrait)
+    plate = torch.tensor(background)[None, :, None, None].expand(1, 3, side, side)
+    plate = plate.contiguous(memory_format=torch.channels_last)
+    camera: Camera | None = None
+    for t in range(len(track)):
+        posed = geometry[t]
+        camera = camera or framing_camera(posed.vertices.numpy(), side)
+        with torch.no_grad():
+            weight = field.head_weight.index_select(0, posed.visible)[:, 0]
+            shown = ((weight - NECK_SHOWN) / NECK_FADE).clamp(0, 1)
+            gaussians: Gaussians = field(posed, condition)
+            gaussians = gaussians._replace(opacities=gaussians.opacities * shown)
+            features, alpha = rasterize(*gaussians, camera)
+            image = portrait.network.composite(features, alpha, View(plate, torch.ones(side, side), camera))
+        yield to_rgb(image[0])
+
+
+def framing_camera(vertices: Float[np.ndarray, "v 3"], side: int) -> Camera:
+    """Camera of a square image that shows the vertices (metres) centred."""
+    image = vertices[:, :2] / vertices[:, 2:]
+    low, high = image.min(0), image.max(0)
+    centre, scale = (low + high) / 2, FILL * side / max((high - low).max(), 1e-6)
+    return Camera(scale, side / 2 - scale * centre[0], side / 2 - scale * centre[1], side, side)
