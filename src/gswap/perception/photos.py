@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gswap.foundation.errors import InputError
+from gswap.foundation.landmarks import lid_opening, mouth_gap
 from gswap.foundation.types import FaceTrack, Progress, RgbImage, no_progress
 from gswap.perception.adapters.mediapipe import Detection, FaceDetector, FaceMesh, Shoulders
 from gswap.perception.config import PerceptionConfig
@@ -131,3 +132,51 @@ def _refuse_strangers(embedding: np.ndarray, names: Sequence[str]) -> None:
                 hint="Leave this photo out.",
                 path=name,
             )
+
+
+def pick_photos(images: Sequence[RgbImage], cfg: PerceptionConfig, *, count: int = 12) -> list[int]:
+    """Choose photos from a video's frames: sharp, and as different in pose and mouth as possible.
+
+    Args:
+        images: Candidate frames of one person.
+        cfg: Thresholds.
+        count: How many to choose at most.
+
+    Returns:
+        Indices into ``images``, in order of time.
+
+    Raises:
+        InputError: No candidate shows a usable face.
+    """
+    features, focus, indices = [], [], []
+    with FaceDetector(cfg.min_detection) as detect, FaceMesh(video=False) as mesh:
+        for i, image in enumerate(images):
+            found = [d for d in detect(image) if d.size >= cfg.min_face]
+            if not found:
+                continue
+            face = max(found, key=lambda d: d.size)
+            points = mesh(image, (face.x, face.y), face.size * cfg.crop_margin, cfg.crop)
+            if points is None:
+                continue
+            yaw, pitch, _ = head_angles(points)
+            if abs(yaw) > cfg.max_photo_yaw or sharpness(image, points) < cfg.min_sharpness:
+                continue
+            lids = (lid_opening(points, "right") + lid_opening(points, "left")) / 2
+            features.append([yaw / 15, pitch / 15, mouth_gap(points) / 0.1, lids / 0.15])
+            focus.append(sharpness(image, points))
+            indices.append(i)
+    if not indices:
+        raise InputError(
+            "Expected a video that shows the person's face, found no usable frame.",
+            hint="Give photos, or a video in which the face is clearly visible.",
+        )
+    space, focus = np.asarray(features), np.asarray(focus)
+    chosen = [int(focus.argmax())]
+    distance = np.linalg.norm(space - space[chosen[0]], axis=1)
+    while len(chosen) < min(count, len(indices)):
+        best = int((distance * np.sqrt(focus / focus.max())).argmax())
+        if distance[best] < 0.15:
+            break
+        chosen.append(best)
+        distance = np.minimum(distance, np.linalg.norm(space - space[best], axis=1))
+    return sorted(indices[k] for k in chosen)
