@@ -1,0 +1,153 @@
+"""Where things are around a face: the crop that labels are decided in, face coordinates, and the posed body's parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int
+
+from gswap.foundation.imaging import fill_polygon
+from gswap.foundation.landmarks import CHIN, FOREHEAD_TOP, OVAL, face_height, face_width
+from gswap.foundation.protocols import BodyModel
+from gswap.foundation.raster import rasterize_mesh
+from gswap.foundation.types import Camera, PosedMesh, RgbImage, SoftMask
+
+NOTHING, HEAD_PART, NECK_PART, TORSO_PART = range(4)
+"""Labels of :attr:`Layout.part`."""
+
+WIDTH_TO_HEIGHT = 1.2
+"""Face height over face width, roughly: turned and nodding faces keep their size by the larger of the two."""
+CROP_ABOVE, CROP_BELOW, CROP_BESIDE = 1.4, 3.2, 1.7
+"""The crop around the centre of the face, in face units."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Everything that is known about one work image before it is segmented."""
+
+    rgb: RgbImage
+    landmarks: Float[np.ndarray, "478 3"]
+    """In pixels of this image."""
+    person: SoftMask
+    """Matte of people, from perception."""
+    mesh: PosedMesh
+    camera: Camera
+    """The camera of this image."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of the work image, resampled to ``size`` = (w, h) pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    size: tuple[int, int]
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        """Rows and columns of the work image."""
+        return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
+    @property
+    def scale(self) -> float:
+        """Crop pixels per work pixel."""
+        return self.size[0] / self.width
+
+    def take(self, image: np.ndarray) -> np.ndarray:
+        """The crop of an image."""
+        shrinks = self.scale < 1
+        return cv2.resize(image[self.box], self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+    def give_back(self, image: np.ndarray) -> np.ndarray:
+        """A crop-sized image at the work image's resolution (only the rectangle)."""
+        return cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Work-image points (x, y, ...) -> crop points (x, y)."""
+        scale = np.array([self.size[0] / self.width, self.size[1] / self.height])
+        return (np.asarray(points, np.float64)[..., :2] - (self.x, self.y)) * scale
+
+    def camera(self, camera: Camera) -> Camera:
+        """The crop's camera (pixels are square to within one part in its side)."""
+        s = self.scale
+        return Camera(camera.focal * s, (camera.cx - self.x) * s, (camera.cy - self.y) * s, *self.size)
+
+
+def face_unit(landmarks: Float[np.ndarray, "478 3"]) -> float:
+    """Size of the face in pixels, about its height when seen from the front."""
+    return float(max(face_height(landmarks), WIDTH_TO_HEIGHT * face_width(landmarks)))
+
+
+def face_crop(landmarks: Float[np.ndarray, "478 3"], shape: tuple[int, ...], face_pixels: int) -> Crop:
+    """The part of an image of ``shape`` (h, w) that can hold head, neck and long hair."""
+    unit = face_unit(landmarks)
+    x, y = (landmarks[CHIN, :2] + landmarks[FOREHEAD_TOP, :2]) / 2
+    x0, x1 = (int(np.clip(v, 0, shape[1])) for v in (x - CROP_BESIDE * unit, x + CROP_BESIDE * unit))
+    y0, y1 = (int(np.clip(v, 0, shape[0])) for v in (y - CROP_ABOVE * unit, y + CROP_BELOW * unit))
+    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
+    scale = min(face_pixels / unit, 1.0)
+    return Crop(x0, y0, x1 - x0, y1 - y0, (max(round((x1 - x0) * scale), 8), max(round((y1 - y0) * scale), 8)))
+
+
+def face_axes(
+    landmarks: Float[np.ndarray, "n _"], shape: tuple[int, ...]
+) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
+    """Face coordinates of every pixel, in face units: height over the chin (up the face), and sideways (signed)."""
+    up = landmarks[FOREHEAD_TOP, :2] - landmarks[CHIN, :2]
+    up = up / max(float(np.linalg.norm(up)), 1e-6)
+    unit = face_unit(landmarks)
+    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32) + np.float32(0.5)
+    dx, dy = columns - np.float32(landmarks[CHIN, 0]), rows - np.float32(landmarks[CHIN, 1])
+    up = (up / unit).astype(np.float32)
+    return dx * up[0] + dy * up[1], -dx * up[1] + dy * up[0]
+
+
+def yaw_degrees(landmarks: Float[np.ndarray, "478 3"]) -> float:
+    """How far the face is turned sideways, from the depth of the outer eye corners."""
+    right, left = landmarks[33], landmarks[263]
+    return float(np.degrees(np.arctan2(left[2] - right[2], np.hypot(*(left - right)[:2]))))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Geometry of one crop."""
+
+    crop: Crop
+    height: Float[np.ndarray, "h w"]
+    """Height over the chin in face units: 0 chin, about 1 top of the forehead."""
+    side: Float[np.ndarray, "h w"]
+    """Sideways distance from the chin in face units, signed."""
+    face: Float[np.ndarray, "h w"]
+    """Coverage by the face oval."""
+    part: Int[np.ndarray, "h w"]
+    """Part of the posed body: nothing, head, neck or torso."""
+    unit: float
+    """Face unit in crop pixels."""
+
+
+def face_parts(model: BodyModel) -> Int[np.ndarray, " f"]:
+    """Head, neck or torso for every face of a body."""
+    head = model.head_weight[model.faces].mean(1) > 0.5
+    torso = model.torso_weight[model.faces].mean(1) > 0.75
+    return np.where(head, HEAD_PART, np.where(torso, TORSO_PART, NECK_PART)).astype(np.int32)
+
+
+def lay_out(sample: Sample, model: BodyModel, parts: Int[np.ndarray, " f"], face_pixels: int) -> Layout:
+    """Crop, face coordinates and body parts of one image."""
+    crop = face_crop(sample.landmarks, sample.rgb.shape[:2], face_pixels)
+    shape = (crop.size[1], crop.size[0])
+    points = crop.points(sample.landmarks)
+    height, side = face_axes(points, shape)
+    seen = rasterize_mesh(sample.mesh.vertices, model.faces, crop.camera(sample.camera)).face
+    return Layout(
+        crop=crop,
+        height=height,
+        side=side,
+        face=fill_polygon(points[list(OVAL)], *shape),
+        part=np.where(seen >= 0, parts[seen], NOTHING),
+        unit=face_unit(points),
+    )

@@ -1,0 +1,243 @@
+"""Head, neck and person masks without downloaded weights, steady over a clip.
+
+Labels (head, neck, clothes, outside) are decided on a crop with a face of fixed size: a prior from the posed body, the
+clip's colour models, the person matte and the previous frame's masks are multiplied, and a few mean-field rounds with
+an edge-preserving global smoother (fast global smoother, Min et al., TIP 2014) let neighbours of similar colour agree.
+A guided filter (He et al., TPAMI 2013) then finds the soft edge at full resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from gswap.foundation.errors import InputError
+from gswap.foundation.imaging import disc
+from gswap.foundation.landmarks import CHIN, FOREHEAD_TOP, RIGID
+from gswap.foundation.protocols import BodyModel
+from gswap.foundation.types import Masks, SoftMask
+from gswap.segmentation import prior as priors
+from gswap.segmentation.colors import BACKGROUND, CLOTHES, HAIR, SKIN, ColorCounts, lab_bins
+from gswap.segmentation.config import MaskConfig
+from gswap.segmentation.layout import Crop, Layout, Sample, face_parts, lay_out, yaw_degrees
+
+FRONTAL_YAW = 15.0
+"""Degrees within which the space beside the jaw tells long hair from short."""
+_BESIDE_JAW_HEIGHT, _BESIDE_JAW_SIDE = (0.08, 0.35), (0.48, 0.68)
+"""Face units: where hair below the ears shows beside a frontal face."""
+_LONG_FRACTION = 0.35
+"""Hair is long when it covers more than this part of that space on one side."""
+
+_COLOR_WEIGHT = 0.8
+"""Neighbouring pixels are not independent: their colours count a little less than their likelihoods say."""
+_MATTE_WEIGHT = 1.5
+_MATTE_CLIP = 0.02
+_MEMORY_FLOOR = 0.15
+"""A label that the previous frame excluded keeps this weight."""
+_AGREEMENT_FLOOR = 0.02
+_SMOOTHER_LAMBDA, _SMOOTHER_SIGMA = 40.0, 9.0
+"""The fast global smoother: reach, and the difference of 8-bit colours that counts as an edge."""
+_EDGE_EPSILON = 6.0**2
+"""The guided filter's variance of 8-bit colours below which a region counts as flat."""
+_EDGE_MARGIN = 0.06
+"""Soft values this near to 0 or 1 are rounded: the guided filter leaks a little."""
+
+
+@dataclass(frozen=True)
+class Previous:
+    """The masks of the preceding frame of the same shot, as they were stored, and its landmarks in its work image."""
+
+    masks: Masks
+    landmarks: Float[np.ndarray, "478 3"]
+
+
+@dataclass(frozen=True)
+class HeadSegmenter:
+    """Segments the frames of one clip (or one photo). Made by :meth:`prepare`; deterministic and without state."""
+
+    model: BodyModel
+    colors: Float[np.ndarray, "bins 4"]
+    """Colour densities of hair, skin, clothes and background (:meth:`ColorCounts.densities`)."""
+    long_hair: bool
+    cfg: MaskConfig
+
+    @classmethod
+    def prepare(
+        cls, samples: Sequence[Sample], model: BodyModel, cfg: MaskConfig | None = None, *, color_rounds: int = 2
+    ) -> HeadSegmenter:
+        """Learn the clip's colours and decide whether its hair is long.
+
+        Args:
+            samples: About a dozen frames spread over the clip, all with a face.
+            model: The body of the samples' meshes.
+            cfg: Options.
+            color_rounds: How often the colours are learnt again from the masks that they gave.
+
+        Raises:
+            InputError: There is no sample.
+        """
+        cfg = cfg or MaskConfig()
+        if not samples:
+            raise InputError("Expected frames with a face to learn the colours of head and background, found none.")
+        parts = face_parts(model)
+        layouts = [lay_out(sample, model, parts, cfg.face_pixels) for sample in samples]
+        counts = ColorCounts()
+        for sample, layout in zip(samples, layouts, strict=True):
+            _count_seeds(counts, sample, layout)
+        long_hair = cfg.long_hair
+        if long_hair is None:
+            long_hair = has_long_hair(samples, layouts, counts.densities())
+        segmenter = cls(model, counts.densities(), long_hair, cfg)
+        for _ in range(color_rounds):
+            learnt = ColorCounts()
+            for sample, layout in zip(samples, layouts, strict=True):
+                _count_seeds(learnt, sample, layout)
+                _count_labels(learnt, sample, layout, segmenter._labels(sample, layout, None))
+            segmenter = replace(segmenter, colors=learnt.densities())
+        return segmenter
+
+    def segment(self, sample: Sample, previous: Previous | None = None) -> Masks:
+        """Masks of one frame.
+
+        Args:
+            sample: The frame.
+            previous: The frame before it, ``None`` at the start of a shot.
+        """
+        layout = lay_out(sample, self.model, face_parts(self.model), self.cfg.face_pixels)
+        labels = self._labels(sample, layout, previous)
+        labels[..., priors.HEAD] *= _attached(labels, layout)
+        return self._edges(sample, layout, labels)
+
+    def _labels(self, sample: Sample, layout: Layout, previous: Previous | None) -> Float[np.ndarray, "h w 4"]:
+        """Probabilities of head, neck, clothes, outside on the crop."""
+        crop = layout.crop
+        rgb = crop.take(sample.rgb)
+        density = self.colors[lab_bins(rgb)]
+        matte = np.clip(crop.take(sample.person).astype(np.float32) / 255, _MATTE_CLIP, 1 - _MATTE_CLIP)
+        skin = priors.skin_share(layout)
+        likelihood = np.stack(
+            [
+                (1 - skin) * density[..., HAIR] + skin * density[..., SKIN],
+                0.97 * density[..., SKIN] + 0.03 * density[..., HAIR],
+                density[..., CLOTHES],
+                density[..., BACKGROUND],
+            ],
+            -1,
+        )
+        energy = np.log(priors.label_prior(layout, self.long_hair) + 1e-4) + _COLOR_WEIGHT * np.log(likelihood)
+        energy[..., : priors.OUTSIDE] += _MATTE_WEIGHT * np.log(matte)[..., None]
+        energy[..., priors.OUTSIDE] += _MATTE_WEIGHT * np.log(1 - matte)
+        if previous is not None and self.cfg.temporal > 0:
+            memory = _remember(previous, sample, crop)
+            energy += self.cfg.temporal * np.log(_MEMORY_FLOOR + (1 - _MEMORY_FLOOR) * memory)
+        return _agree(energy, rgb, self.cfg)
+
+    def _edges(self, sample: Sample, layout: Layout, labels: Float[np.ndarray, "h w 4"]) -> Masks:
+        """Soft masks of the whole work image."""
+        crop = layout.crop
+        guide = np.ascontiguousarray(sample.rgb[crop.box])
+        radius = max(round(self.cfg.edge * layout.unit / crop.scale), 2)
+        stack = np.dstack([labels[..., priors.HEAD], labels[..., priors.NECK], 1 - labels[..., priors.OUTSIDE]])
+        soft = cv2.ximgproc.guidedFilter(guide, crop.give_back(stack.astype(np.float32)), radius, _EDGE_EPSILON)
+        soft = np.clip((soft - _EDGE_MARGIN) / (1 - 2 * _EDGE_MARGIN), 0, 1)
+        head, neck = soft[..., 0], np.minimum(soft[..., 1], 1 - soft[..., 0])
+        person = np.maximum(soft[..., 2], head + neck)
+        outside = cv2.ximgproc.guidedFilter(sample.rgb, sample.person, radius, _EDGE_EPSILON)
+        return Masks(
+            _place(head, crop, np.zeros_like(sample.person)),
+            _place(neck, crop, np.zeros_like(sample.person)),
+            _place(person, crop, outside),
+        )
+
+
+def has_long_hair(samples: Sequence[Sample], layouts: Sequence[Layout], colors: Float[np.ndarray, "bins 4"]) -> bool:
+    """Whether hair falls below the ears, from the frames that look at the camera (or the most frontal one)."""
+    yaws = np.array([abs(yaw_degrees(sample.landmarks)) for sample in samples])
+    frontal = np.flatnonzero(yaws <= max(FRONTAL_YAW, float(yaws.min()) + 1e-9))
+    fractions = [_beside_jaw(samples[k], layouts[k], colors) for k in frontal]
+    return bool(np.median(fractions) > _LONG_FRACTION)
+
+
+def _beside_jaw(sample: Sample, layout: Layout, colors: Float[np.ndarray, "bins 4"]) -> float:
+    """How much of the space beside the jaw is the person and has the colour of hair; the fuller side."""
+    density = colors[lab_bins(layout.crop.take(sample.rgb))]
+    person = layout.crop.take(sample.person) > 127
+    hair = person & (density[..., HAIR] > 0.5 * np.maximum(density[..., CLOTHES], density[..., SKIN]))
+    side = np.abs(layout.side)
+    zone = (layout.height > _BESIDE_JAW_HEIGHT[0]) & (layout.height < _BESIDE_JAW_HEIGHT[1])
+    zone &= (side > _BESIDE_JAW_SIDE[0]) & (side < _BESIDE_JAW_SIDE[1])
+    halves = [zone & (layout.side > 0), zone & (layout.side < 0)]
+    return max(float(hair[half].mean()) if half.any() else 0.0 for half in halves)
+
+
+def _count_seeds(counts: ColorCounts, sample: Sample, layout: Layout) -> None:
+    """Add the pixels that are certain from their place alone."""
+    bins = lab_bins(layout.crop.take(sample.rgb))
+    person = layout.crop.take(sample.person).astype(np.float32) / 255
+    counts.add(SKIN, bins, priors.skin_seeds(layout, layout.crop.points(sample.landmarks)))
+    counts.add(HAIR, bins, priors.hair_seeds(layout, person))
+    counts.add(CLOTHES, bins, priors.clothes_seeds(layout, person))
+    counts.add(BACKGROUND, bins, priors.background_seeds(layout, person))
+
+
+def _count_labels(counts: ColorCounts, sample: Sample, layout: Layout, labels: Float[np.ndarray, "h w 4"]) -> None:
+    """Add the pixels that an earlier round is sure of, where seeds cannot reach: collars, hair beside the face."""
+    bins = lab_bins(layout.crop.take(sample.rgb))
+    sure = (labels > 0.9).astype(np.float32)
+    hair = sure[..., priors.HEAD] * (layout.face < 0.05) * (priors.skin_share(layout) < 0.1)
+    counts.add(HAIR, bins, hair, 0.7)
+    counts.add(CLOTHES, bins, sure[..., priors.CLOTHES], 0.7)
+    counts.add(SKIN, bins, sure[..., priors.NECK], 0.3)
+    counts.add(BACKGROUND, bins, sure[..., priors.OUTSIDE], 0.7)
+
+
+def _agree(energy: Float[np.ndarray, "h w 4"], rgb: np.ndarray, cfg: MaskConfig) -> Float[np.ndarray, "h w 4"]:
+    """Mean-field rounds: every pixel multiplies its own belief by that of its neighbours of similar colour."""
+    guide = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
+    smoother = cv2.ximgproc.createFastGlobalSmootherFilter(guide, _SMOOTHER_LAMBDA, _SMOOTHER_SIGMA)
+    belief = _softmax(energy)
+    for _ in range(cfg.rounds):
+        around = np.clip(smoother.filter(belief), 0, 1)
+        belief = _softmax(energy + cfg.smoothness * np.log(around + _AGREEMENT_FLOOR))
+    return np.clip(smoother.filter(belief), 0, 1) * 0.5 + belief * 0.5
+
+
+def _softmax(energy: Float[np.ndarray, "h w 4"]) -> Float[np.ndarray, "h w 4"]:
+    weight = np.exp(energy - energy.max(-1, keepdims=True))
+    return (weight / weight.sum(-1, keepdims=True)).astype(np.float32)
+
+
+def _remember(previous: Previous, sample: Sample, crop: Crop) -> Float[np.ndarray, "h w 4"]:
+    """The previous frame's labels, moved as the head moved, on this frame's crop."""
+    stable = [*RIGID, CHIN, FOREHEAD_TOP]
+    before = previous.landmarks[stable, :2].astype(np.float32)
+    now = crop.points(sample.landmarks)[stable].astype(np.float32)
+    motion, _ = cv2.estimateAffinePartial2D(before, now, method=cv2.LMEDS)
+    if motion is None:
+        s = crop.scale
+        motion = np.array([[s, 0, -crop.x * s], [0, s, -crop.y * s]])
+    # Continuous coordinates -> OpenCV's pixel indices (centres at integers).
+    motion[:, 2] += motion[:, :2] @ (0.5, 0.5) - 0.5
+    stack = np.dstack([previous.masks.head, previous.masks.neck, previous.masks.person]).astype(np.float32) / 255
+    head, neck, person = cv2.split(cv2.warpAffine(stack, motion, crop.size, borderMode=cv2.BORDER_REPLICATE))
+    return np.stack([head, neck, np.clip(person - head - neck, 0, 1), 1 - person], -1)
+
+
+def _attached(labels: Float[np.ndarray, "h w 4"], layout: Layout) -> Float[np.ndarray, "h w"]:
+    """1 on the piece of the head that holds the face and around it, 0 on islands."""
+    solid = ((labels[..., priors.HEAD] > 0.5) | (layout.face > 0.5)).astype(np.uint8)
+    _, pieces = cv2.connectedComponents(solid)
+    votes = np.bincount(pieces[layout.face > 0.5], minlength=1)
+    if not votes.any():
+        return np.ones(solid.shape, np.float32)
+    main = (pieces == int(votes.argmax())).astype(np.float32)
+    return cv2.dilate(main, disc(0.06 * layout.unit))
+
+
+def _place(soft: Float[np.ndarray, "h w"], crop: Crop, into: SoftMask) -> SoftMask:
+    into[crop.box] = np.round(np.clip(soft, 0, 1) * 255).astype(np.uint8)
+    return into

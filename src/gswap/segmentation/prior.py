@@ -1,0 +1,108 @@
+"""What a pixel probably is from where it lies: the posed body and the face say so before any colour is looked at."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+from gswap.foundation.imaging import blur, disc, fill_polygon
+from gswap.foundation.landmarks import BROW_LEFT, BROW_RIGHT, EYE_LEFT, EYE_RIGHT, LIPS_OUTER
+from gswap.segmentation.layout import HEAD_PART, NECK_PART, NOTHING, TORSO_PART, Layout
+
+HEAD, NECK, CLOTHES, OUTSIDE = range(4)
+LABELS = 4
+
+_FIT_ERROR = 0.035
+"""Face units: how far the outline of the fitted body may be off (sigma of the prior's blur)."""
+_BELOW_JAW = 0.12
+"""Height under which a pixel of the head part that is not face is seen from below: the underside of the chin."""
+
+# Probabilities of head, neck, clothes, outside, by the part of the body that is seen there.
+_IN_FACE = (0.997, 0.001, 0.001, 0.001)
+_IN_HEAD = (0.94, 0.02, 0.01, 0.03)
+_UNDER_CHIN = (0.25, 0.68, 0.05, 0.02)
+_IN_NECK = (0.04, 0.64, 0.26, 0.06)
+_IN_TORSO = (0.01, 0.10, 0.84, 0.05)
+_ABOVE = (0.49, 0.005, 0.01, 0.495)
+_BELOW = (0.01, 0.02, 0.50, 0.47)
+_LONG_HAIR = 0.45
+"""Probability of hair below the jaw when hair is long, fading out downwards."""
+_LONG_REACH = (-2.4, -0.8)
+"""Heights between which long hair fades out."""
+_LONG_SIDE = (1.1, 0.7)
+"""Sideways distances between which long hair fades out."""
+_SHORT_JAW, _LONG_JAW = (0.02, 0.34), (-0.05, 0.15)
+"""Heights, beside the head, between which "below" (clothes) turns into "above" (hair)."""
+
+
+def ramp(value: np.ndarray, start: float, stop: float) -> np.ndarray:
+    """Smooth step from 0 at ``start`` to 1 at ``stop`` (either order)."""
+    t = np.clip((value - start) / (stop - start), 0, 1)
+    return (t * t * (3 - 2 * t)).astype(np.float32)
+
+
+def label_prior(layout: Layout, long_hair: bool) -> Float[np.ndarray, "h w 4"]:
+    """Probability of every label at every pixel; sums to 1."""
+    height, side, part = layout.height, np.abs(layout.side), layout.part
+    above = ramp(height, *(_LONG_JAW if long_hair else _SHORT_JAW))[..., None]
+    prior = above * np.array(_ABOVE, np.float32) + (1 - above) * np.array(_BELOW, np.float32)
+    prior[part == HEAD_PART] = _IN_HEAD
+    prior[(part == HEAD_PART) & (height < _BELOW_JAW)] = _UNDER_CHIN
+    prior[part == NECK_PART] = _IN_NECK
+    prior[part == TORSO_PART] = _IN_TORSO
+    if long_hair:
+        low = height < _LONG_JAW[1]
+        hair = _LONG_HAIR * ramp(height, *_LONG_REACH) * ramp(side, *_LONG_SIDE)
+        hair = np.where(low & (part != HEAD_PART), np.maximum(hair, prior[..., HEAD]), prior[..., HEAD])
+        rest = (1 - hair) / np.maximum(1 - prior[..., HEAD], 1e-6)
+        prior *= rest[..., None]
+        prior[..., HEAD] = hair
+    prior = blur(prior.astype(np.float32), _FIT_ERROR * layout.unit)
+    face = layout.face[..., None]
+    prior = face * np.array(_IN_FACE, np.float32) + (1 - face) * prior
+    return prior / prior.sum(-1, keepdims=True)
+
+
+def skin_share(layout: Layout) -> Float[np.ndarray, "h w"]:
+    """How much of the head label is skin rather than hair at every pixel, in [0, 1]."""
+    ears = (layout.height > 0.1) & (layout.height < 0.85) & (np.abs(layout.side) < 0.72)
+    share = np.full(layout.height.shape, 0.02, np.float32)
+    share[ears & (layout.part == NOTHING)] = 0.2
+    share[(layout.part == HEAD_PART) & (layout.height > 0)] = 0.5
+    share = blur(share, _FIT_ERROR * layout.unit)
+    return np.maximum(share, 0.9 * layout.face)
+
+
+def skin_seeds(layout: Layout, points: Float[np.ndarray, "478 2"]) -> Float[np.ndarray, "h w"]:
+    """Pixels that are bare face: the oval without eyes, brows, mouth and rim."""
+    shape = layout.height.shape
+    inner = cv2.erode(layout.face, disc(0.12 * layout.unit))
+    holes = np.zeros(shape, np.float32)
+    for ring in (EYE_RIGHT, EYE_LEFT, LIPS_OUTER):
+        holes = np.maximum(holes, fill_polygon(points[list(ring)], *shape))
+    for brow in (BROW_RIGHT, BROW_LEFT):
+        hull = cv2.convexHull(points[list(brow)].astype(np.float32))[:, 0]
+        holes = np.maximum(holes, fill_polygon(hull, *shape))
+    holes = cv2.dilate(holes, disc(0.05 * layout.unit))
+    return ((inner > 0.5) & (holes < 0.5) & (layout.height < 0.85)).astype(np.float32)
+
+
+def hair_seeds(layout: Layout, person: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Pixels of the person above the face: hair, or the scalp of a bald head."""
+    solid = cv2.erode(person, disc(0.06 * layout.unit)) > 0.85
+    near = (layout.height > 1.02) & (layout.height < 1.7) & (np.abs(layout.side) < 0.5)
+    return (solid & near & (layout.face < 0.05)).astype(np.float32)
+
+
+def clothes_seeds(layout: Layout, person: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Pixels of the torso, a little below the collar."""
+    torso: Bool[np.ndarray, "h w"] = (layout.part == TORSO_PART) | (layout.part == NOTHING)
+    low = (layout.height < -0.5) | ((layout.height < -0.12) & (np.abs(layout.side) > 0.75))
+    return (torso & low & (person > 0.85)).astype(np.float32)
+
+
+def background_seeds(layout: Layout, person: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Pixels far from people."""
+    near = cv2.dilate(person, disc(0.12 * layout.unit))
+    return ((near < 0.1) & (layout.part == NOTHING)).astype(np.float32)
