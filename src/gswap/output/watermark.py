@@ -1,0 +1,186 @@
+"""An imperceptible, temporal, spread-spectrum watermark on the luma plane: a 24-bit id in every video.
+
+A keyed +-1 pattern of 64 x 64 cells (8 px where the picture's short side is 512, in proportion elsewhere) is tiled
+over the frame and added to luma, stronger where the picture is busy. **Its sign flips every 0.4 s of presentation
+time**, so that a detector that subtracts neighbouring intervals cancels the picture and keeps the mark. A quarter of
+the cells is a pilot, for finding crop, scale and phase; the rest carries id and CRC in an error-correcting code.
+
+It is robust against ordinary handling, not against an adversary: the key is public.
+"""
+
+from __future__ import annotations
+
+import zlib
+from functools import lru_cache
+from itertools import product
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.linalg import hadamard
+
+from gswap.foundation.errors import UsageError
+
+ID_BITS = 24
+CRC_BITS = 12
+GRID = 64
+"""Cells along one side of the tile."""
+CELL = 8
+"""Pixels along one side of a cell, where the short side of the picture is :data:`CANONICAL`."""
+CANONICAL = GRID * CELL
+HALF_PERIOD = 0.4
+"""Seconds between sign flips."""
+FULL_STRENGTH, LARGE_STRENGTH = 0.7, 0.5
+"""Default strengths: below, and from, a short side of 1080 pixels (where every attack is survived at less)."""
+LARGE_SIDE = 1080
+MIN_PSNR = 46.1
+"""dB; a frame whose mark would fall below it gets a weaker one."""
+ROUNDING_VARIANCE = 1 / 12
+"""What rounding to whole samples adds to the error."""
+
+_KEY = 20261
+"""Seed of the public key. Changing it orphans every mark made before."""
+_SYMBOLS, _CHIPS = 4, 256
+"""Id and CRC are four symbols of nine bits: one of 256 orthogonal Walsh rows, and its sign (biorthogonal code)."""
+_SYMBOL_BITS = 9
+_PILOT_CELLS = GRID * GRID // 4
+_BASE_LEVELS, _ACTIVITY_GAIN, _MAX_LEVELS = 0.8, 0.12, 3.0
+"""8-bit levels at strength 1: in flat areas, per level of local standard deviation, at most."""
+_SMOOTHING = 1.5
+"""Blur of the cell edges, pixels at the canonical size."""
+_ACTIVITY_STEP = 4
+_ACTIVITY_WINDOW = 9
+_CANDIDATES = 3
+"""Alternatives per symbol that list decoding tries against the CRC."""
+
+
+# ---------------------------------------------------------------- code
+@lru_cache(maxsize=1)
+def _layout() -> tuple[Float[np.ndarray, "n"], Bool[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+    """Keyed sign of every cell, which cells are pilot, and the chip (symbol * 256 + index) that the others carry."""
+    rng = np.random.default_rng(_KEY)
+    order = rng.permutation(GRID * GRID)
+    sign = rng.choice([-1.0, 1.0], GRID * GRID)
+    pilot = np.zeros(GRID * GRID, bool)
+    pilot[order[:_PILOT_CELLS]] = True
+    chip = np.full(GRID * GRID, -1)
+    chip[order[_PILOT_CELLS:]] = np.arange(GRID * GRID - _PILOT_CELLS) % (_SYMBOLS * _CHIPS)
+    return sign, pilot, chip
+
+
+def pilot_pattern() -> Float[np.ndarray, "64 64"]:
+    """The known part of the tile: +-1 at pilot cells, 0 elsewhere."""
+    sign, pilot, _ = _layout()
+    return (sign * pilot).reshape(GRID, GRID)
+
+
+def tile(identifier: int) -> Float[np.ndarray, "64 64"]:
+    """The whole +-1 tile for an id.
+
+    Raises:
+        UsageError: The id does not fit into 24 bits.
+    """
+    if not 0 <= identifier < 1 << ID_BITS:
+        raise UsageError(f"The watermark id is {identifier}, expected 0 to {(1 << ID_BITS) - 1}.")
+    walsh = hadamard(_CHIPS)
+    word = identifier << CRC_BITS | _crc(identifier)
+    chips = []
+    for index in reversed(range(_SYMBOLS)):
+        symbol = word >> index * _SYMBOL_BITS & (1 << _SYMBOL_BITS) - 1
+        chips.append(walsh[symbol % _CHIPS] * (1 if symbol < _CHIPS else -1))
+    sign, _, chip = _layout()
+    return (sign * np.where(chip >= 0, np.concatenate(chips)[chip], 1)).reshape(GRID, GRID)
+
+
+def decode_tile(soft: Float[np.ndarray, "64 64"]) -> tuple[int | None, float]:
+    """Soft cell values (any scale, 0 = unseen) -> the id or ``None`` when no CRC fits, and the code's score.
+
+    The score is the sum over the symbols of the winning correlation in standard deviations of chance: about 12.5
+    for noise, whatever its size.
+    """
+    sign, _, chip = _layout()
+    values = soft.ravel() * sign
+    chips = np.bincount(chip[chip >= 0], values[chip >= 0], _SYMBOLS * _CHIPS).reshape(_SYMBOLS, _CHIPS)
+    correlation = chips @ hadamard(_CHIPS).T
+    correlation = np.concatenate([correlation, -correlation], 1)
+    # A unitary transform of noise: every row's spread is the chips' own, measured robustly.
+    spread = np.median(np.abs(correlation), 1, keepdims=True) / 0.6745
+    scores = correlation / np.maximum(spread, 1e-12)
+    best = np.argsort(-scores, 1)[:, :_CANDIDATES]
+    ranked = sorted(
+        product(*best), key=lambda choice: -sum(scores[row, column] for row, column in enumerate(choice))
+    )
+    for choice in ranked[: _CANDIDATES**2]:
+        word = 0
+        for symbol in choice:
+            word = word << _SYMBOL_BITS | int(symbol)
+        identifier, crc = word >> CRC_BITS, word & (1 << CRC_BITS) - 1
+        if crc == _crc(identifier):
+            return identifier, float(sum(scores[row, column] for row, column in enumerate(choice)))
+    return None, float(scores.max(1).sum())
+
+
+def _crc(identifier: int) -> int:
+    """Twelve bits of CRC-32, so that 0 does not check as 0."""
+    return zlib.crc32(identifier.to_bytes(3)) & (1 << CRC_BITS) - 1
+
+
+# ---------------------------------------------------------------- embedding
+def sign_at(seconds: float) -> int:
+    """+1 or -1: the pattern's sign at a presentation time (seconds from the clip's first frame)."""
+    return 1 - 2 * (int(np.floor(seconds / HALF_PERIOD + 1e-6)) % 2)
+
+
+def default_strength(width: int, height: int) -> float:
+    """Strength for a frame size."""
+    return LARGE_STRENGTH if min(width, height) >= LARGE_SIDE else FULL_STRENGTH
+
+
+def embed(
+    luma: np.ndarray, seconds: float, identifier: int, *, strength: float | None = None, bit_depth: int = 8
+) -> np.ndarray:
+    """A copy of a luma plane with the mark in it.
+
+    Args:
+        luma: ``(h, w)``, ``uint8`` or ``uint16`` with the samples in the low ``bit_depth`` bits.
+        seconds: Presentation time from the clip's first frame.
+        identifier: 24-bit id.
+        strength: 0.7 keeps 46 dB; :func:`default_strength` of the size by default.
+        bit_depth: Bits per sample.
+    """
+    height, width = luma.shape
+    if strength is None:
+        strength = default_strength(width, height)
+    unit = float(1 << (bit_depth - 8))
+    change = cv2.multiply(_amplitude(luma, strength, unit), _pattern(identifier, width, height))
+    allowed = np.sqrt((255.0 * unit) ** 2 * 10 ** (-MIN_PSNR / 10) - ROUNDING_VARIANCE)
+    rms = float(cv2.norm(change)) / np.sqrt(change.size)
+    gain = sign_at(seconds) * min(1.0, allowed / rms)
+    peak = (1 << bit_depth) - 1
+    marked = cv2.scaleAdd(change, gain, luma.astype(np.float32))
+    out = cv2.add(marked, 0.0, dtype=cv2.CV_8U if luma.dtype == np.uint8 else cv2.CV_16U)
+    return np.minimum(out, peak) if bit_depth not in (8, 16) else out
+
+
+def _amplitude(luma: np.ndarray, strength: float, unit: float) -> Float[np.ndarray, "h w"]:
+    """How much each pixel takes, in samples of ``unit`` per 8-bit level, by local activity at a quarter of the size."""
+    height, width = luma.shape
+    small_size = (max(1, width // _ACTIVITY_STEP), max(1, height // _ACTIVITY_STEP))
+    small = cv2.resize(luma, small_size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    window = (_ACTIVITY_WINDOW, _ACTIVITY_WINDOW)
+    mean = cv2.blur(small, window)
+    deviation = cv2.sqrt(np.maximum(cv2.blur(small * small, window) - mean * mean, 0)) / unit
+    levels = np.clip(_BASE_LEVELS + _ACTIVITY_GAIN * deviation, _BASE_LEVELS, _MAX_LEVELS)
+    return cv2.resize((levels * (strength * unit)).astype(np.float32), (width, height))
+
+
+@lru_cache(maxsize=2)
+def _pattern(identifier: int, width: int, height: int) -> Float[np.ndarray, "h w"]:
+    """The tiled, smoothed pattern at the frame's size, about -1 to 1."""
+    scale = CANONICAL / min(width, height)
+    canonical = (round(width * scale), round(height * scale))
+    across, down = (-(-side // CANONICAL) for side in canonical)
+    cells = np.tile(tile(identifier), (down, across)).astype(np.float32)
+    blocks = cv2.resize(cells, None, fx=CELL, fy=CELL, interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.GaussianBlur(blocks[: canonical[1], : canonical[0]], (0, 0), _SMOOTHING)
+    return cv2.resize(smooth, (width, height), interpolation=cv2.INTER_CUBIC)
