@@ -1,0 +1,59 @@
+"""How everything that is worn (hair, clothes, teeth, glasses) follows the body it was made for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
+
+from gswap.foundation.types import PosedMesh
+
+
+class Binding(NamedTuple):
+    """Each point hangs from ``k`` body vertices with weights that add up to 1."""
+
+    index: Int[np.ndarray, "n k"]
+    weight: Float[np.ndarray, "n k"]
+
+
+def bind_nearest(
+    points: Float[np.ndarray, "n 3"], vertices: Float[np.ndarray, "v 3"], candidates: Int[np.ndarray, c], k: int = 1
+) -> Binding:
+    """Bind to the ``k`` nearest of the ``candidates``, weighted by inverse distance."""
+    distance, near = cKDTree(vertices[candidates]).query(points, k=k)
+    distance, near = distance.reshape(len(points), k), near.reshape(len(points), k)
+    weight = 1 / (distance + 2e-4)
+    return Binding(candidates[near].astype(np.int32), weight / weight.sum(1, keepdims=True))
+
+
+def bind_between(count: int, first: int, second: int, share: Float[np.ndarray, n]) -> Binding:
+    """Bind all points to the same two vertices; ``share`` is the weight of the second."""
+    index = np.tile(np.array([first, second], np.int32), (count, 1))
+    return Binding(index, np.stack([1 - share, share], 1))
+
+
+def join(bindings: list[Binding]) -> Binding:
+    """Stack bindings of different ``k`` by padding with zero weights."""
+    k = max(b.index.shape[1] for b in bindings)
+    pad = [(b, ((0, 0), (0, k - b.index.shape[1]))) for b in bindings]
+    return Binding(
+        np.concatenate([np.pad(b.index, p) for b, p in pad]), np.concatenate([np.pad(b.weight, p) for b, p in pad])
+    )
+
+
+def follow(
+    points: Float[np.ndarray, "n 3"], binding: Binding, rest: Float[np.ndarray, "v 3"], posed: PosedMesh
+) -> Float[np.ndarray, "n 3"]:
+    """Rest points -> camera frame: ``sum_k w_k (v'_k + L_k (x - v_k))`` with L the linear part of vertex k's skinning."""
+    out = np.zeros_like(points)
+    for k in range(binding.index.shape[1]):
+        i, w = binding.index[:, k], binding.weight[:, k]
+        used = w > 0
+        if not used.any():
+            continue
+        i, arm = i[used], points[used] - rest[i[used]]
+        turned = np.einsum("nij,nj->ni", posed.linear[i], arm)
+        out[used] += w[used, None] * (posed.vertices[i] + turned)
+    return out
