@@ -87,7 +87,7 @@ class Figure:
 
 
 def vertex_normals(vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"]) -> Float[np.ndarray, "v 3"]:
-    """Area-weighted unit normals of a mesh; faces are counter-clockwise seen from outside in a y-up, z-towards frame."""
+    """Area-weighted unit normals: along ``(b - a) x (c - a)``, outwards for the body's faces."""
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     face = np.cross(b - a, c - a)
     out = np.stack([np.bincount(faces.ravel(), np.repeat(face[:, k], 3), minlength=len(vertices)) for k in range(3)], 1)

@@ -46,14 +46,17 @@ def join(bindings: list[Binding]) -> Binding:
 def follow(
     points: Float[np.ndarray, "n 3"], binding: Binding, rest: Float[np.ndarray, "v 3"], posed: PosedMesh
 ) -> Float[np.ndarray, "n 3"]:
-    """Rest points -> camera frame: ``sum_k w_k (v'_k + L_k (x - v_k))`` with L the linear part of vertex k's skinning."""
+    """Rest points -> camera frame: ``sum_k w_k (v'_k + L_k (x - v_k))``, L = linear part of the vertex's skinning."""
     out = np.zeros_like(points)
     for k in range(binding.index.shape[1]):
         i, w = binding.index[:, k], binding.weight[:, k]
         used = w > 0
         if not used.any():
             continue
-        i, arm = i[used], points[used] - rest[i[used]]
-        turned = np.einsum("nij,nj->ni", posed.linear[i], arm)
-        out[used] += w[used, None] * (posed.vertices[i] + turned)
+        i = i[used]
+        if (i == i[0]).all():  # hair: one rigid motion for all
+            moved = posed.vertices[i[0]] + (points[used] - rest[i[0]]) @ posed.linear[i[0]].T
+        else:
+            moved = posed.vertices[i] + np.einsum("nij,nj->ni", posed.linear[i], points[used] - rest[i])
+        out[used] += w[used, None] * moved
     return out

@@ -42,7 +42,7 @@ class KeyLight:
 def cast_shadows(
     scene: Scene, vertices: np.ndarray, faces: np.ndarray, strands: StrandSet, places: np.ndarray, size: int
 ) -> KeyLight:
-    """Depth map of the posed person around its head (the middle of ``places``' and the scene's stand) from the light."""
+    """The light's depth map of a posed person, around where the scene puts the head; ``places`` are strand points."""
     away = np.array(scene.to_light)
     u = np.cross(away, [0, 1.0, 0])
     u /= np.linalg.norm(u)
@@ -91,34 +91,35 @@ def light_surface(scene: Scene, surface: Surface, position: np.ndarray, lit: np.
     return out
 
 
-def light_hair(scene: Scene, strands: StrandSet, places: np.ndarray, key: KeyLight, shine: float) -> np.ndarray:
-    """Kajiya and Kay's model with two shifted highlights, at the vertices of hair and brows (other kinds: unused)."""
-    a, b = strands.segments.T
-    step = places[b] - places[a]
-    tangent = np.zeros_like(places)
-    np.add.at(tangent, a, step)
-    np.add.at(tangent, b, step)
-    tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-12)
+def light_hair(
+    scene: Scene, strands: StrandSet, places: np.ndarray, key: KeyLight, shine: float, segments: np.ndarray
+) -> np.ndarray:
+    """Kajiya and Kay's model with two shifted highlights, at both ends of some ``segments``: (s, 2, 3)."""
+    ends = strands.segments[segments]
+    step = np.repeat(places[ends[:, 1]] - places[ends[:, 0]], 2, 0)
+    point = ends.ravel()
+    brow = np.repeat(strands.kind[segments] == StrandKind.BROW, 2)
+    tangent = step / np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-12)
+    places, color = places[point], strands.color[point]
     view = -places / np.linalg.norm(places, axis=1, keepdims=True)
     along_light, along_view = tangent @ np.array(scene.to_light), (tangent * view).sum(1)
     across_light = np.sqrt(np.clip(1 - along_light**2, 0, None))
     across_view = np.sqrt(np.clip(1 - along_view**2, 0, None))
     lit = key.lit(places, BIAS["hair"])
-    jitter = (noise(strands.points, 260.0) - 0.5) * 0.25
+    jitter = (noise(strands.points[point], 260.0) - 0.5) * 0.25
     mirror = np.clip(across_light * across_view - along_light * along_view, 0, None)
     sharp = np.clip(mirror - 0.3 * jitter, 0, None) ** 70 * 0.20
     broad = np.clip(mirror + 0.02 + 0.3 * jitter, 0, None) ** 16 * 0.35
-    brow = np.zeros(len(places), bool)
-    brow[strands.segments[strands.kind == StrandKind.BROW].ravel()] = True
-    depth = (0.30 + 0.70 * strands.layer) * (0.45 + 0.55 * np.minimum(strands.along * 2.2, 1))
+    depth = (0.30 + 0.70 * strands.layer[point]) * (0.45 + 0.55 * np.minimum(strands.along[point] * 2.2, 1))
     depth = np.where(brow, 0.9, depth)
     shine_of = np.where(brow, 0.1, shine)
-    key_rgb, color = np.array(scene.key), strands.color
+    key_rgb = np.array(scene.key)
     body = color * (
         key_rgb * (0.55 * across_light * lit)[:, None] + 0.75 * np.array(scene.ambient) + 0.25 * np.array(scene.fill)
     )
     gloss = broad[:, None] * color * 2.2 + sharp[:, None] * (0.35 + color)
-    return (depth[:, None] * (body + gloss * key_rgb * (lit * shine_of)[:, None])).astype(np.float32)
+    lit_color = depth[:, None] * (body + gloss * key_rgb * (lit * shine_of)[:, None])
+    return lit_color.reshape(-1, 2, 3).astype(np.float32)
 
 
 def light_tubes(

@@ -71,9 +71,9 @@ def true_track(person: Person, pose: Pose, scene: Scene, width: int, height: int
     neck = angles_to_rotvec(pose.yaw, pose.pitch, pose.roll)
     eyes = np.tile(angles_to_rotvec(*pose.gaze, 0), (2, 1))
     head = HeadPose(np.zeros(3), np.zeros(3), neck, eyes)
-    hanging, chain = torso_to_camera(figure.joints, model.rig, head)
+    hanging, _ = torso_to_camera(figure.joints, model.rig, head)
     rotation = torso @ hanging[:, :3].T  # the head's, when the torso's is `torso`
-    hanging, chain = torso_to_camera(
+    hanging, _ = torso_to_camera(
         figure.joints, model.rig, HeadPose(matrix_to_rotvec(rotation), np.zeros(3), neck, eyes)
     )
     pivot = person.anchor + np.array([0, PIVOT_BELOW_HEAD, 0])
@@ -230,9 +230,10 @@ def _surface(person: Person, p: Points, label: np.ndarray, kind: Material, verti
 def _shade_strands(person, places, scene, key, segment, across, along) -> tuple[np.ndarray, np.ndarray]:
     strands = person.strands
     shine = 0.35 if person.traits.hair.style == "curly" else 0.8
-    colors = light_hair(scene, strands, places, key, shine)
+    visible, which = np.unique(segment, return_inverse=True)
+    colors = light_hair(scene, strands, places, key, shine, visible)[which]
+    out = colors[:, 0] * (1 - along[:, None]) + colors[:, 1] * along[:, None]
     a, b = strands.segments[segment].T
-    out = colors[a] * (1 - along[:, None]) + colors[b] * along[:, None]
     kind = strands.kind[segment]
     tube = np.flatnonzero((kind == StrandKind.FRAME) | (kind == StrandKind.RIB))
     if len(tube):

@@ -1,4 +1,4 @@
-"""What the skin is like at every vertex: occlusion, blush, stubble, scalp. Columns of the renderer's attribute table."""
+"""What the skin is like at every vertex (occlusion, blush, stubble, scalp): the renderer's attribute table."""
 
 from __future__ import annotations
 
