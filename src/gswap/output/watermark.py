@@ -30,13 +30,12 @@ CELL = 8
 CANONICAL = GRID * CELL
 HALF_PERIOD = 0.4
 """Seconds between sign flips."""
-FULL_STRENGTH, LARGE_STRENGTH = 0.7, 0.5
-"""Default strengths: below, and from, a short side of 1080 pixels (where every attack is survived at less)."""
-LARGE_SIDE = 1080
+STRENGTHS = ((0, 0.7), (480, 0.6), (1080, 0.5))
+"""Default strengths from a short side (pixels) on: larger pictures have more of them to average over."""
 MIN_PSNR = 46.1
 """dB; a frame whose mark would fall below it gets a weaker one."""
-ROUNDING_VARIANCE = 1 / 12
-"""What rounding to whole samples adds to the error."""
+ROUNDING_VARIANCE = 1 / 6
+"""What dither and rounding to whole samples add to the error, in squared samples."""
 
 _KEY = 20261
 """Seed of the public key. Changing it orphans every mark made before."""
@@ -107,16 +106,14 @@ def decode_tile(soft: Float[np.ndarray, "64 64"]) -> tuple[int | None, float]:
     spread = np.median(np.abs(correlation), 1, keepdims=True) / 0.6745
     scores = correlation / np.maximum(spread, 1e-12)
     best = np.argsort(-scores, 1)[:, :_CANDIDATES]
-    ranked = sorted(
-        product(*best), key=lambda choice: -sum(scores[row, column] for row, column in enumerate(choice))
-    )
-    for choice in ranked[: _CANDIDATES**2]:
+    ranked = sorted(product(*best), key=lambda choice: -scores[np.arange(_SYMBOLS), choice].sum())
+    for choice in ranked:
         word = 0
         for symbol in choice:
             word = word << _SYMBOL_BITS | int(symbol)
         identifier, crc = word >> CRC_BITS, word & (1 << CRC_BITS) - 1
         if crc == _crc(identifier):
-            return identifier, float(sum(scores[row, column] for row, column in enumerate(choice)))
+            return identifier, float(scores[np.arange(_SYMBOLS), choice].sum())
     return None, float(scores.max(1).sum())
 
 
@@ -133,7 +130,7 @@ def sign_at(seconds: float) -> int:
 
 def default_strength(width: int, height: int) -> float:
     """Strength for a frame size."""
-    return LARGE_STRENGTH if min(width, height) >= LARGE_SIDE else FULL_STRENGTH
+    return [strength for side, strength in STRENGTHS if min(width, height) >= side][-1]
 
 
 def embed(
@@ -145,7 +142,7 @@ def embed(
         luma: ``(h, w)``, ``uint8`` or ``uint16`` with the samples in the low ``bit_depth`` bits.
         seconds: Presentation time from the clip's first frame.
         identifier: 24-bit id.
-        strength: 0.7 keeps 46 dB; :func:`default_strength` of the size by default.
+        strength: 0.6 is about 48 dB, more in flat pictures; :func:`default_strength` of the size by default.
         bit_depth: Bits per sample.
     """
     height, width = luma.shape
@@ -156,10 +153,9 @@ def embed(
     allowed = np.sqrt((255.0 * unit) ** 2 * 10 ** (-MIN_PSNR / 10) - ROUNDING_VARIANCE)
     rms = float(cv2.norm(change)) / np.sqrt(change.size)
     gain = sign_at(seconds) * min(1.0, allowed / rms)
-    peak = (1 << bit_depth) - 1
-    marked = cv2.scaleAdd(change, gain, luma.astype(np.float32))
+    marked = cv2.add(cv2.scaleAdd(change, gain, _dither(width, height)), luma, dtype=cv2.CV_32F)
     out = cv2.add(marked, 0.0, dtype=cv2.CV_8U if luma.dtype == np.uint8 else cv2.CV_16U)
-    return np.minimum(out, peak) if bit_depth not in (8, 16) else out
+    return np.minimum(out, (1 << bit_depth) - 1) if bit_depth not in (8, 16) else out
 
 
 def _amplitude(luma: np.ndarray, strength: float, unit: float) -> Float[np.ndarray, "h w"]:
@@ -172,6 +168,16 @@ def _amplitude(luma: np.ndarray, strength: float, unit: float) -> Float[np.ndarr
     deviation = cv2.sqrt(np.maximum(cv2.blur(small * small, window) - mean * mean, 0)) / unit
     levels = np.clip(_BASE_LEVELS + _ACTIVITY_GAIN * deviation, _BASE_LEVELS, _MAX_LEVELS)
     return cv2.resize((levels * (strength * unit)).astype(np.float32), (width, height))
+
+
+@lru_cache(maxsize=2)
+def _dither(width: int, height: int) -> Float[np.ndarray, "h w"]:
+    """Fixed dither in [-0.5, 0.5): without it, a mark of less than half a level rounds away in a flat, noiseless area.
+
+    Interleaved gradient noise (J. Jimenez, "Next generation post processing in Call of Duty", SIGGRAPH 2014).
+    """
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    return (np.modf(52.9829189 * np.modf(0.06711056 * x + 0.00583715 * y)[0])[0] - 0.5).astype(np.float32)
 
 
 @lru_cache(maxsize=2)

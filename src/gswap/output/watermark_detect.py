@@ -91,7 +91,8 @@ def _accumulate(
     window: deque[tuple[np.ndarray, int]] = deque(maxlen=3 * BINS)
     sums: np.ndarray | None = None
     seconds = 0.0
-    for number, (total, count, seconds) in enumerate(_bins(frames, max_seconds)):
+    for number, (total, count, end) in enumerate(_bins(frames, max_seconds)):
+        seconds = end
         window.append((total, count))
         if len(window) < 3 * BINS:
             continue
