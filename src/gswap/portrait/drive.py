@@ -232,8 +232,8 @@ def assemble(
     a = (alpha / 255)[..., None].astype(np.float32)
     below = np.where(edited[..., None], plate, rgb).astype(np.float32)
     above = np.where(a > 0.5, (out - (1 - a) * below) / np.maximum(a, 0.5), straight).clip(0, 255).round()
-    below = np.where(a < 1, (out - a * above) / np.maximum(1 - a, 1 / 255), below).clip(0, 255)
-    below = np.where(edited[..., None] & (a < 0.999), below, np.where(edited[..., None], plate, rgb))
+    thin = edited[..., None] & (a <= 0.5)
+    below = np.where(thin, (out - a * above) / np.maximum(1 - a, 0.5), below).clip(0, 255)
     to_bytes = lambda x: np.ascontiguousarray(np.round(x).astype(np.uint8))  # noqa: E731
     return Render(
         rgb=to_bytes(out),

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.func import functional_call
+
+from gswap.field.binding import Binding, bind
+from gswap.field.field import Field, multiply, rotate
+from gswap.field.geometry import TrackGeometry
+from gswap.field.regularise import MeshLaplacian, scale_tether, squared_norm
+from gswap.foundation.geometry import quaternion_to_matrix
+
+
+@pytest.fixture(scope="module")
+def few(surface) -> Binding:
+    """Some Gaussians from everywhere."""
+    everything = bind(surface, 32)
+    index = np.linspace(0, len(everything) - 1, 7).astype(int)
+    return Binding(everything.face[index], everything.bary[index], everything.spacing[index])
+
+
+@pytest.fixture
+def posed(surface, few, track, model):
+    return TrackGeometry(surface, few, track, model, cull=False)[1]
+
+
+def in_double(posed):
+    values = {k: v.double() if v.is_floating_point() else v for k, v in vars(posed).items()}
+    return type(posed)(**values)
+
+
+@pytest.mark.parametrize("temporal", ["none", "add", "mlp"])
+def test_gradients_against_finite_differences(surface, few, posed, temporal):
+    field = Field(surface, few, 3, temporal=temporal).double()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in field.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    posed = in_double(posed)
+    names = ["features", "opacity_logit", "log_scale", "rotation", "offset"]
+    values = [getattr(field, name).detach().clone().requires_grad_() for name in names]
+    condition = torch.randn(8, generator=generator, dtype=torch.float64).requires_grad_()
+    correction = (0.1 * torch.randn(6, generator=generator, dtype=torch.float64)).requires_grad_()
+
+    def forward(condition, correction, *parameters):
+        overridden = dict(zip(names, parameters, strict=True))
+        return tuple(functional_call(field, overridden, (posed, condition, correction)))
+
+    inputs = (condition, correction, *values)
+    assert torch.autograd.gradcheck(forward, inputs, check_undefined_grad=False)
+
+
+def test_gradient_of_delta_along_a_direction(surface, few, posed):
+    field, posed = Field(surface, few, 3).double(), in_double(posed)
+    direction = torch.randn(field.delta.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    weight = torch.randn(len(few), 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+    def value(step: float) -> torch.Tensor:
+        return (functional_call(field, {"delta": field.delta + step * direction}, (posed,)).means * weight).sum()
+
+    (gradient,) = torch.autograd.grad(value(0.0), field.delta)
+    numeric = (value(1e-4) - value(-1e-4)) / 2e-4
+    torch.testing.assert_close((gradient * direction).sum(), numeric.detach(), rtol=1e-7, atol=1e-9)
+
+
+def test_a_correction_turns_the_head_about_its_joint(surface, few, posed):
+    field = Field(surface, few, 3)
+    row = torch.tensor([0.0, 0.01, 0.0, 0.02, 0.0, 0.0])
+    with torch.no_grad():
+        before, after = field(posed).means, field(posed, None, row).means
+    weight = field.head_weight
+    arm = before - posed.pivot
+    expected = weight * (torch.linalg.cross(row[:3].expand_as(arm), arm) + row[3:] * 0.1)
+    torch.testing.assert_close(after - before, expected, atol=1e-6, rtol=1e-3)
+    assert weight.max() > 0.99 and weight.min() < 0.5
+
+
+def test_zero_correction_changes_nothing(surface, few, posed):
+    field = Field(surface, few, 3)
+    with torch.no_grad():
+        for a, b in zip(field(posed), field(posed, None, torch.zeros(6)), strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_temporal_condition_starts_neutral(surface, few, posed):
+    with torch.no_grad():
+        plain = Field(surface, few, 3)(posed).features
+        for temporal in ("none", "mlp"):
+            conditioned = Field(surface, few, 3, temporal=temporal)(posed, torch.ones(8)).features
+            torch.testing.assert_close(conditioned, plain)
+        added = Field(surface, few, 3, temporal="add")(posed, torch.ones(8)).features
+        torch.testing.assert_close(added, plain + 1)
+
+
+def test_initial_attributes(surface, few, posed):
+    field = Field(surface, few, 3, opacity=0.6)
+    with torch.no_grad():
+        gaussians = field(posed)
+    torch.testing.assert_close(gaussians.opacities, torch.full((7,), 0.6))
+    np.testing.assert_allclose(
+        gaussians.scales.numpy(), few.spacing[:, None] * [[0.7, 0.25, 0.7]] * posed.stretch.numpy(), rtol=1e-5
+    )
+
+
+def test_quaternions_agree_with_matrices():
+    rng = np.random.default_rng(0)
+    a, b = (q / np.linalg.norm(q, axis=1, keepdims=True) for q in rng.normal(size=(2, 20, 4)))
+    v = rng.normal(size=(20, 3))
+    product = multiply(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    np.testing.assert_allclose(
+        quaternion_to_matrix(product), quaternion_to_matrix(a) @ quaternion_to_matrix(b), atol=1e-12
+    )
+    turned = rotate(torch.from_numpy(a), torch.from_numpy(v)).numpy()
+    np.testing.assert_allclose(turned, (quaternion_to_matrix(a) @ v[..., None])[..., 0], atol=1e-12)
+
+
+def test_laplacian_is_zero_on_constants_and_the_mean_difference_elsewhere(surface):
+    laplacian = MeshLaplacian(surface)
+    constant = torch.ones(len(surface.vertices), 3)
+    torch.testing.assert_close(laplacian(constant), torch.zeros_like(constant), atol=1e-6, rtol=0)
+    values = torch.randn(len(surface.vertices), 1, generator=torch.Generator().manual_seed(0))
+    vertex = 100
+    neighbours = {int(j) for e in surface.edges for i, j in (e, e[::-1]) if i == vertex}
+    expected = values[vertex] - values[sorted(neighbours)].mean(0)
+    torch.testing.assert_close(laplacian(values)[vertex], expected)
+
+
+def test_tethers_are_zero_at_the_start(surface, few):
+    field = Field(surface, few, 3)
+    with torch.no_grad():
+        assert float(scale_tether(field)) == 0 == float(squared_norm(field.offset))
+        field.log_scale += 1.0
+        assert float(scale_tether(field)) == pytest.approx(1.0)
