@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gswap.foundation.imaging import fill_polygon
-from gswap.foundation.landmarks import CHIN, FOREHEAD_TOP, OVAL, face_height, face_width
+from gswap.foundation.landmarks import CHIN, FOREHEAD_TOP, OVAL, face_width
 from gswap.foundation.protocols import BodyModel
 from gswap.foundation.raster import rasterize_mesh
 from gswap.foundation.types import Camera, PosedMesh, RgbImage, SoftMask
@@ -17,6 +17,9 @@ from gswap.foundation.types import Camera, PosedMesh, RgbImage, SoftMask
 NOTHING, HEAD_PART, NECK_PART, TORSO_PART = range(4)
 """Labels of :attr:`Layout.part`."""
 
+NOSE_BASE = 2
+NOSE_TO_HEIGHT = 1.64
+"""Face height with the mouth closed over the distance from forehead to nose: opening the mouth moves only the chin."""
 WIDTH_TO_HEIGHT = 1.2
 """Face height over face width, roughly: turned and nodding faces keep their size by the larger of the two."""
 CROP_ABOVE, CROP_BELOW, CROP_BESIDE = 1.4, 3.2, 1.7
@@ -77,9 +80,19 @@ class Crop:
         return Camera(camera.focal * s, (camera.cx - self.x) * s, (camera.cy - self.y) * s, *self.size)
 
 
-def face_unit(landmarks: Float[np.ndarray, "478 3"]) -> float:
-    """Size of the face in pixels, about its height when seen from the front."""
-    return float(max(face_height(landmarks), WIDTH_TO_HEIGHT * face_width(landmarks)))
+def resting_chin(landmarks: Float[np.ndarray, "478 _"]) -> Float[np.ndarray, 2]:
+    """Where the chin is, or would be if the mouth were closed."""
+    top = landmarks[FOREHEAD_TOP, :2]
+    down = landmarks[CHIN, :2] - top
+    length = max(float(np.linalg.norm(down)), 1e-6)
+    closed = NOSE_TO_HEIGHT * float(np.linalg.norm(landmarks[NOSE_BASE, :2] - top))
+    return top + down * (min(length, closed) / length)
+
+
+def face_unit(landmarks: Float[np.ndarray, "478 _"]) -> float:
+    """Size of the face in pixels, about its height when seen from the front with the mouth closed."""
+    height = float(np.linalg.norm(landmarks[FOREHEAD_TOP, :2] - resting_chin(landmarks)))
+    return max(height, WIDTH_TO_HEIGHT * float(face_width(landmarks)))
 
 
 def face_crop(landmarks: Float[np.ndarray, "478 3"], shape: tuple[int, ...], face_pixels: int) -> Crop:
@@ -94,14 +107,15 @@ def face_crop(landmarks: Float[np.ndarray, "478 3"], shape: tuple[int, ...], fac
 
 
 def face_axes(
-    landmarks: Float[np.ndarray, "n _"], shape: tuple[int, ...]
+    landmarks: Float[np.ndarray, "478 _"], shape: tuple[int, ...]
 ) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
     """Face coordinates of every pixel, in face units: height over the chin (up the face), and sideways (signed)."""
-    up = landmarks[FOREHEAD_TOP, :2] - landmarks[CHIN, :2]
+    chin = resting_chin(landmarks)
+    up = landmarks[FOREHEAD_TOP, :2] - chin
     up = up / max(float(np.linalg.norm(up)), 1e-6)
     unit = face_unit(landmarks)
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32) + np.float32(0.5)
-    dx, dy = columns - np.float32(landmarks[CHIN, 0]), rows - np.float32(landmarks[CHIN, 1])
+    dx, dy = columns - np.float32(chin[0]), rows - np.float32(chin[1])
     up = (up / unit).astype(np.float32)
     return dx * up[0] + dy * up[1], -dx * up[1] + dy * up[0]
 

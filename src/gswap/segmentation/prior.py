@@ -32,7 +32,9 @@ _LONG_REACH = (-2.4, -0.8)
 """Heights between which long hair fades out."""
 _LONG_SIDE = (1.1, 0.7)
 """Sideways distances between which long hair fades out."""
-_SHORT_JAW, _LONG_JAW = (0.02, 0.34), (-0.05, 0.15)
+_THROAT, _THROAT_HAIR = (0.4, 0.2), 0.08
+"""Sideways distances between which the neck becomes the throat, where long hair is this probable: it hangs beside."""
+_SHORT_JAW, _LONG_JAW = (0.2, 0.42), (-0.05, 0.15)
 """Heights, beside the head, between which "below" (clothes) turns into "above" (hair)."""
 
 
@@ -54,6 +56,8 @@ def label_prior(layout: Layout, long_hair: bool) -> Float[np.ndarray, "h w 4"]:
     if long_hair:
         low = height < _LONG_JAW[1]
         hair = _LONG_HAIR * ramp(height, *_LONG_REACH) * ramp(side, *_LONG_SIDE)
+        throat = ramp(side, *_THROAT) * low
+        hair = np.where(throat > 0, hair * (1 - throat) + _THROAT_HAIR * throat, hair)
         hair = np.where(low & (part != HEAD_PART), np.maximum(hair, prior[..., HEAD]), prior[..., HEAD])
         rest = (1 - hair) / np.maximum(1 - prior[..., HEAD], 1e-6)
         prior *= rest[..., None]
