@@ -1,0 +1,241 @@
+"""Output pixel -> photo pixel: exact on the face mesh, rigid head with a hair shell outside, smooth in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int
+
+from gswap.foundation.geometry import project
+from gswap.foundation.imaging import blur
+from gswap.foundation.landmarks import LIP_RINGS_LOWER, LIP_RINGS_UPPER, face_triangles
+from gswap.foundation.raster import Fragments, rasterize
+from gswap.foundation.types import Camera
+from gswap.swap.config import MapConfig
+from gswap.swap.embedded.lift import Lifted, to_image
+from gswap.swap.embedded.photos import ReadyPhoto
+from gswap.swap.embedded.regions import Points2, nearest_known
+from gswap.swap.embedded.retarget import EYES, Similarity
+
+HALF = 2
+"""Smooth fields are computed at this fraction of the output's resolution."""
+RADIAL_BINS = 72
+"""Directions in the image in which the hair's outline is measured."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A rigid head with hair: skull of the fitted body, lifted to the outline of the hair."""
+
+    vertices: Float[np.ndarray, "v 3"]
+    faces: Int[np.ndarray, "f 3"]
+    centre: Float[np.ndarray, "3"]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What every output pixel of a head crop shows."""
+
+    points: Points2
+    """Posed landmarks of the source's face in the crop."""
+    face: Fragments
+    """Face mesh (landmark triangles), full resolution."""
+    head: Float[np.ndarray, "h2 w2 3"]
+    """Point of the head in the target's head frame, half resolution, metres."""
+    face_width: float
+    cosine: Float[np.ndarray, "h2 w2"]
+    """How squarely the head's surface faces the camera, half resolution."""
+
+    def crop(self, box: tuple[int, int, int, int]) -> Geometry:
+        """The part inside ``(x0, y0, x1, y1)``, all even."""
+        x0, y0, x1, y1 = box
+        full, half = np.s_[y0:y1, x0:x1], np.s_[y0 // HALF : y1 // HALF, x0 // HALF : x1 // HALF]
+        face = Fragments(self.face.face[full], self.face.bary[full], self.face.depth[full])
+        return Geometry(self.points - [x0, y0], face, self.head[half], self.face_width, self.cosine[half])
+
+
+def shrink(camera: Camera, factor: int) -> Camera:
+    """Camera of the image reduced by ``factor`` (which divides its size)."""
+    return Camera(
+        camera.focal / factor, camera.cx / factor, camera.cy / factor, camera.width // factor, camera.height // factor
+    )
+
+
+def hair_shell(skull: Head, people: Lifted, photos: list[ReadyPhoto], cfg: MapConfig) -> Head:
+    """Lift the skull to the outline of the hair that the photos show.
+
+    In every photo the matte's outline is compared with the skull's, direction by direction around the head's centre;
+    a vertex takes the ratio of its direction, the more so the more it lies on the outline. The face keeps its place.
+    """
+    radial = skull.vertices - skull.centre
+    total = np.full(len(radial), 1e-3)
+    lifted = np.full(len(radial), 1e-3)  # ratio 1 where no photo says anything
+    for i, photo in enumerate(photos):
+        if not people.valid[i]:
+            continue
+        pixels, _ = to_image(skull.vertices, people.rotation[i], people.translation[i], photo.camera)
+        middle, _ = to_image(skull.centre[None], people.rotation[i], people.translation[i], photo.camera)
+        offsets = pixels - middle[0]
+        angle = np.arctan2(offsets[:, 1], offsets[:, 0])
+        index = np.floor((angle / (2 * np.pi) % 1) * RADIAL_BINS).astype(int) % RADIAL_BINS
+        reach = np.hypot(*offsets.T)
+        skull_reach = np.zeros(RADIAL_BINS)
+        np.maximum.at(skull_reach, index, reach)
+        ratio = _outline_reach(photo.alpha, middle[0]) / np.maximum(skull_reach, 1)
+        ratio = np.clip(ratio, 1.0, cfg.shell_limit)
+        rim = np.exp(-(((1 - reach / np.maximum(skull_reach[index], 1)) / 0.35) ** 2))
+        total += rim
+        lifted += rim * ratio[index]
+    face = np.nanmean(people.local[people.valid][:, :468], axis=0)
+    low, high = (edge * float(np.ptp(face[:, 0])) for edge in cfg.shell_onset)
+    distance = _nearest_distance(skull.vertices, face)
+    chin, top = face[152, 1], face[10, 1]
+    above = np.clip((chin - skull.vertices[:, 1]) / (0.35 * (chin - top)), 0, 1)  # below the jaw nothing is lifted
+    weight = np.clip((distance - low) / (high - low), 0, 1) * above
+    scale = 1 + (lifted / total - 1) * weight
+    return Head(skull.centre + radial * scale[:, None], skull.faces, skull.centre)
+
+
+def _outline_reach(alpha: np.ndarray, middle: Float[np.ndarray, "2"]) -> Float[np.ndarray, "k"]:
+    """Distance from ``middle`` to the last solid pixel, per direction, smoothed."""
+    ys, xs = np.nonzero(alpha[::2, ::2] > 127)
+    dx, dy = 2 * xs + 1 - middle[0], 2 * ys + 1 - middle[1]
+    index = np.floor((np.arctan2(dy, dx) / (2 * np.pi) % 1) * RADIAL_BINS).astype(int) % RADIAL_BINS
+    reach = np.zeros(RADIAL_BINS)
+    np.maximum.at(reach, index, np.hypot(dx, dy))
+    kernel = np.array([1, 4, 6, 4, 1]) / 16
+    return np.convolve(np.pad(reach, 2, mode="wrap"), kernel, mode="valid")
+
+
+def _nearest_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    from scipy.spatial import cKDTree
+
+    return cKDTree(others).query(points)[0]
+
+
+def build_geometry(
+    posed: Float[np.ndarray, "478 3"],
+    shell: Head,
+    pose: tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]],
+    camera: Camera,
+    cfg: MapConfig,
+) -> Geometry:
+    """Rasterise face and head for one crop.
+
+    Args:
+        posed: Retargeted landmarks, target head frame.
+        shell: The source's head with hair, target head frame.
+        pose: Rotation and translation of the target's head.
+        camera: Of the crop; its size is a multiple of :data:`HALF`.
+        cfg: Constants.
+    """
+    rotation, translation = pose
+    points, depths = to_image(posed, rotation, translation, camera)
+    face = rasterize(points[:468], depths[:468], face_triangles(), camera.height, camera.width)
+    width = float(np.ptp(points[:468, 0]))
+    small = shrink(camera, HALF)
+    depth, cosine = _head_depth(shell, rotation, translation, small, width / HALF, cfg)
+    x = (np.arange(small.width, dtype=np.float32)[None] + np.float32(0.5 - small.cx)) / np.float32(small.focal)
+    y = (np.arange(small.height, dtype=np.float32)[:, None] + np.float32(0.5 - small.cy)) / np.float32(small.focal)
+    seen = np.stack([x * depth, y * depth, depth], -1) - translation.astype(np.float32)
+    return Geometry(points, face, seen @ rotation.astype(np.float32), width, cosine)
+
+
+def _head_depth(shell, rotation, translation, camera, width, cfg):
+    """Depth of the shell, extended beyond its outline to the plane of its centre, and the cosine to the camera."""
+    pixels, depths = to_image(shell.vertices, rotation, translation, camera)
+    fragments = rasterize(pixels, depths, shell.faces, camera.height, camera.width)
+    middle = float((rotation @ shell.centre + translation)[2])
+    seen = fragments.face >= 0
+    if not seen.any():
+        flat = np.full(seen.shape, middle, np.float32)
+        return flat, np.zeros_like(flat)
+    empty = (~seen).astype(np.uint8)
+    distance, nearest = nearest_known(empty)
+    extended = blur(fragments.depth[seen][nearest], 0.06 * width)
+    reach = np.exp(-distance / (cfg.depth_reach * width))
+    depth = np.where(seen, fragments.depth, extended * reach + middle * (1 - reach))
+    depth = blur(depth.astype(np.float32), 0.03 * width)
+    metre = np.float32(camera.focal / middle)
+    dx, dy = cv2.Sobel(depth, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(depth, cv2.CV_32F, 0, 1, scale=0.125)
+    return depth, 1 / np.sqrt(1 + (metre * dx) ** 2 + (metre * dy) ** 2)
+
+
+def photo_points(photo: ReadyPhoto, gap_excess: float, closed: Float[np.ndarray, "2"], cfg: MapConfig) -> Points2:
+    """The photo's landmarks as the map aims at them.
+
+    Where the target's mouth is wider open than the photo's, the inner lips are taken from further out (no teeth on
+    the lips); where its eye is shut, the lids are taken from beyond the lashes and the waterline.
+
+    Args:
+        photo: The photo.
+        gap_excess: Target's mouth gap minus the photo's, eye distances.
+        closed: How shut the right and left eye are.
+        cfg: Constants.
+    """
+    points = photo.points.copy()
+    withdraw = cfg.lip_withdrawal * float(np.clip(gap_excess / 0.10, 0, 1))
+    if withdraw > 0:
+        for rings in (LIP_RINGS_UPPER, LIP_RINGS_LOWER):
+            outer = photo.points[list(rings[0])]
+            for ring, share in ((rings[3], 1.0), (rings[2], 0.6), (rings[1], 0.3)):
+                points[list(ring)] += share * withdraw * (outer - photo.points[list(ring)])
+    for shut, (_, contour, _) in zip(closed, EYES, strict=True):
+        ring = list(contour)
+        line = (photo.points[ring[0]] + photo.points[ring[8]]) / 2
+        points[ring, 1] += cfg.lid_withdrawal * shut * (photo.points[ring] - line)[:, 1]
+    return points
+
+
+def photo_map(
+    geometry: Geometry,
+    photo: ReadyPhoto,
+    aim: Points2,
+    pose: tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]],
+    to_target: Similarity,
+    cfg: MapConfig,
+) -> Float[np.ndarray, "h w 2"]:
+    """Continuous photo coordinates of every output pixel.
+
+    Args:
+        geometry: Of the output crop.
+        photo: The photo.
+        aim: Its landmarks, see :func:`photo_points`.
+        pose: Rotation and translation of the head in the photo.
+        to_target: Source head frame -> target head frame.
+        cfg: Constants.
+    """
+    rotation, translation = pose
+    turn = (rotation @ to_target.rotation.T / to_target.scale).astype(np.float32)
+    shift = (translation - turn @ to_target.offset).astype(np.float32)
+    rigid_small = project(geometry.head @ turn.T + shift, photo.camera).astype(np.float32)
+    h, w = geometry.face.face.shape
+    rigid = cv2.resize(rigid_small, (w, h), interpolation=cv2.INTER_LINEAR)
+    seen = geometry.face.face >= 0
+    if not seen.any():
+        return rigid
+    triangles = face_triangles()[geometry.face.face[seen]]
+    exact = np.einsum("pkc,pk->pc", aim.astype(np.float32)[triangles], geometry.face.bary[seen])
+    residual = np.zeros((h, w, 2), np.float32)
+    residual[seen] = exact - rigid[seen]
+    outside = cv2.resize(_extend(residual, seen, geometry.face_width, cfg), (w, h), interpolation=cv2.INTER_LINEAR)
+    outside[seen] = residual[seen]
+    return rigid + outside
+
+
+def _extend(residual: np.ndarray, seen: np.ndarray, width: float, cfg: MapConfig) -> np.ndarray:
+    """Half-resolution residual, continued smoothly beyond the face mesh and fading out."""
+    small = (residual.shape[1] // HALF, residual.shape[0] // HALF)
+    cover = cv2.resize(seen.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    value = cv2.resize(residual, small, interpolation=cv2.INTER_AREA)
+    inside = cover > 0
+    value[inside] /= cover[inside][:, None]
+    distance, nearest = nearest_known((~inside).astype(np.uint8))
+    known = value[inside]
+    spread = known[nearest]
+    for sigma in cfg.residual_blurs:
+        spread = blur(spread, sigma * width / HALF)
+        spread[inside] = known
+    return spread * np.exp(-((distance * HALF / (cfg.falloff * width)) ** 2))[..., None]

@@ -1,0 +1,203 @@
+"""Between the lips: the photo's own mouth where it is open enough, otherwise what :data:`MouthSource` says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from gswap.foundation.imaging import blur, fill_polygon, smooth_fill
+from gswap.foundation.landmarks import LIPS_INNER, LIPS_INNER_LOWER, LIPS_INNER_UPPER, LIPS_OUTER
+from gswap.foundation.raster import rasterize
+from gswap.swap.config import MouthSource
+from gswap.swap.embedded.regions import LOG_FLOOR, Points2, extend_nearest, luminance, smooth_contour
+
+GAP_SHUT, GAP_OPEN = 0.008, 0.022
+"""Mouth gaps, in eye distances, below which there is no interior and from which it is fully there."""
+INSIDE_PHOTO = 0.97
+"""The photo's interior is sampled this much inside its lips."""
+INSIDE_TARGET = (0.86, 0.92)
+"""The target's, across and along the opening: none of its lips must show."""
+RIM = 0.014
+"""Width of the rim of a target's interior that is refilled from further inside, in face widths."""
+TEETH_HEIGHT = 0.085
+"""Visible height of painted upper teeth, in eye distances."""
+ENAMEL = (1.0, 0.96, 0.88)
+"""Tint of painted teeth under white light."""
+CAVITY, TONGUE, TEETH = 0.16, 0.62, 1.35
+"""Painted brightness relative to the lips: behind, tongue, teeth."""
+
+
+def _strip() -> np.ndarray:
+    upper, lower = LIPS_INNER_UPPER, LIPS_INNER_LOWER
+    triangles = []
+    for k in range(10):
+        if k > 0:
+            triangles.append((upper[k], upper[k + 1], lower[k]))
+        if k < 9:
+            triangles.append((upper[k + 1], lower[k], lower[k + 1]))
+    return np.array(triangles, np.int32)
+
+
+STRIP = _strip()
+"""Triangles between the inner lips, over landmark indices."""
+
+
+@dataclass(frozen=True)
+class Interior:
+    """One picture of the inside of the posed mouth."""
+
+    points: Points2
+    """Landmarks of the source's face in the output crop."""
+    size: tuple[int, int]
+    """Height and width of the crop."""
+
+    def strip_map(self, corners: Float[np.ndarray, "478 c"]) -> Float[np.ndarray, "h w c"]:
+        """Interpolate values given at the inner lips over the opening, and continue them beyond it."""
+        fragments = rasterize(self.points[:468], np.ones(468), STRIP, *self.size)
+        seen = fragments.face >= 0
+        out = np.zeros((*self.size, corners.shape[1]), np.float32)
+        if not seen.any():
+            return out + corners[list(LIPS_INNER)].mean(0).astype(np.float32)
+        triangles = STRIP[fragments.face[seen]]
+        out[seen] = np.einsum("pkc,pk->pc", corners.astype(np.float32)[triangles], fragments.bary[seen])
+        return extend_nearest(out, seen)
+
+    def mask(self, face_width: float) -> Float[np.ndarray, "h w"]:
+        """The opening with a smooth, soft contour."""
+        contour = smooth_contour(self.points[list(LIPS_INNER)])
+        return blur(fill_polygon(contour, *self.size), max(0.6, 0.004 * face_width))
+
+    def chart(self) -> Float[np.ndarray, "h w 2"]:
+        """Per pixel: from the right corner (-1) to the left (1), and from the upper lip (0) to the lower (1)."""
+        corners = np.zeros((478, 2))
+        for k, (upper, lower) in enumerate(zip(LIPS_INNER_UPPER, LIPS_INNER_LOWER, strict=True)):
+            corners[upper] = k / 5 - 1, 0
+            if 0 < k < 10:
+                corners[lower] = k / 5 - 1, 1
+        return self.strip_map(corners)
+
+
+def _sample(image: UInt8[np.ndarray, "h w 3"], mapping: np.ndarray) -> Float[np.ndarray, "h w 3"]:
+    shifted = mapping - np.float32(0.5)
+    sampled = cv2.remap(image, shifted[..., 0], shifted[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return sampled.astype(np.float32)
+
+
+def from_photo(interior: Interior, photo: UInt8[np.ndarray, "h w 3"], photo_points: Points2) -> np.ndarray:
+    """The photo's mouth interior stretched to the opening."""
+    return _sample(photo, interior.strip_map(_inside(photo_points, (INSIDE_PHOTO, INSIDE_PHOTO))))
+
+
+def from_target(
+    interior: Interior,
+    target: UInt8[np.ndarray, "h w 3"],
+    target_points: Points2,
+    gain: Float[np.ndarray, "3"],
+    face_width: float,
+) -> np.ndarray:
+    """The target's mouth interior without any of its lips, in the source's exposure.
+
+    Args:
+        interior: The opening.
+        target: The target's crop.
+        target_points: Its landmarks.
+        gain: Log gain that relighting will apply later; it is taken off here.
+        face_width: Pixels.
+    """
+    colour = _sample(target, interior.strip_map(_inside(target_points, INSIDE_TARGET)))
+    colour = np.maximum((colour + LOG_FLOOR) * np.exp(-gain).astype(np.float32) - LOG_FLOOR, 0)
+    opening = fill_polygon(smooth_contour(interior.points[list(LIPS_INNER)]), *interior.size) > 0.5
+    depth = cv2.distanceTransform(opening.astype(np.uint8), cv2.DIST_L2, 5)
+    core = opening & (depth > RIM * face_width)
+    if core.sum() < 9:
+        return colour
+    filled = smooth_fill(colour, ~core, smoothing=3)
+    shade = np.clip(0.75 + 0.25 * depth / (RIM * face_width), 0.75, 1)[..., None]
+    mix = blur(core.astype(np.float32), max(0.8, 0.35 * RIM * face_width))[..., None]
+    return colour * mix + filled * shade * (1 - mix)
+
+
+def _inside(points: Points2, shares: tuple[float, float]) -> Points2:
+    """Inner lips moved towards the middle of the opening, across (x) and along (y) it."""
+    out = points.copy()
+    ring = list(LIPS_INNER)
+    centre = out[ring].mean(0)
+    out[ring] = centre + np.array(shares) * (out[ring] - centre)
+    return out
+
+
+def painted(
+    interior: Interior,
+    lips: Float[np.ndarray, "3"],
+    gap: float,
+    teeth: tuple[UInt8[np.ndarray, "h w 3"], Points2, float] | None = None,
+) -> np.ndarray:
+    """Cavity, tongue and upper teeth, coloured from the person's own lips.
+
+    Args:
+        interior: The opening.
+        lips: Mean colour of the source's lips.
+        gap: Mouth gap, eye distances.
+        teeth: A photo that shows teeth, its landmarks and its mouth gap: its teeth are used at their natural size
+            instead of painted ones.
+    """
+    chart = interior.chart()
+    across, down = chart[..., 0], chart[..., 1]
+    bright = float(luminance(lips.astype(np.float32)))
+    dark = CAVITY * (0.6 * lips + 0.4 * bright)
+    colour = np.ones((*interior.size, 3), np.float32) * dark.astype(np.float32)
+    tongue = _smoothstep((0.75 - np.hypot(across / 1.1, (down - 1.12) / 0.75)) / 0.25 + 0.5)
+    tongue *= np.clip((gap - 0.05) / 0.1, 0, 1)
+    colour += (tongue * (0.6 + 0.4 * down))[..., None] * (TONGUE * lips - dark).astype(np.float32)
+    height = min(TEETH_HEIGHT / max(gap, 1e-3), 0.75)
+    arc = height * (1 - 0.35 * across**2)
+    row = _smoothstep((arc - down) / 0.08 + 0.5) * np.clip((gap - 0.03) / 0.05, 0, 1)
+    if teeth is None:
+        enamel = (
+            TEETH * bright * np.array([1.0, 0.96, 0.88]) * (1 - 0.45 * np.clip(np.abs(across), 0, 1) ** 3)[..., None]
+        )
+    else:
+        image, points, photo_gap = teeth
+        natural = _natural_rows(points, gap / max(photo_gap, 1e-3))
+        enamel = _sample(image, interior.strip_map(natural))
+        reach = np.clip(0.85 * photo_gap / max(gap, 1e-3), 0, 1)
+        row = _smoothstep((reach - down) / 0.10 + 0.5) * np.clip(gap / 0.02, 0, 1)
+    colour += row[..., None] * (enamel.astype(np.float32) - colour)
+    edge = np.clip(np.minimum(down, 1 - down) * max(gap, 0.02) / 0.02, 0, 1) * np.clip(4 * (1 - np.abs(across)), 0, 1)
+    return np.clip(colour * (0.6 + 0.4 * edge)[..., None], 0, 255).astype(np.float32)
+
+
+def _natural_rows(points: Points2, stretch: float) -> Points2:
+    """Move the photo's lower inner lip so that the strip shows the upper teeth unstretched."""
+    out = _inside(points, (INSIDE_PHOTO, 0.92))
+    upper, lower = list(LIPS_INNER_UPPER[1:-1]), list(LIPS_INNER_LOWER[1:-1])
+    out[lower] = out[upper] + stretch * (out[lower] - out[upper])
+    return out
+
+
+def _smoothstep(x: np.ndarray) -> np.ndarray:
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def lip_colour(colour: Float[np.ndarray, "h w 3"], points: Points2) -> Float[np.ndarray, "3"]:
+    """Median colour of the lips."""
+    h, w = colour.shape[:2]
+    lips = fill_polygon(points[list(LIPS_OUTER)], h, w) - fill_polygon(points[list(LIPS_INNER)], h, w)
+    chosen = lips > 0.9
+    return np.median(colour[chosen], axis=0) if chosen.any() else np.array([120.0, 80.0, 80.0])
+
+
+def opacity(gap: float) -> float:
+    """How much of the interior shows at a mouth gap."""
+    return float(_smoothstep(np.array((gap - GAP_SHUT) / (GAP_OPEN - GAP_SHUT))))
+
+
+def fallback(kind: MouthSource, has_teeth: bool) -> str:
+    """What stands in when no photo fits: ``target``, ``painted`` or ``teeth`` (the photo's, over a painted cavity)."""
+    if kind == "target":
+        return "target"
+    return "teeth" if kind == "source" and has_teeth else "painted"

@@ -1,0 +1,128 @@
+"""The neck: the target's own neck pixels in the source's complexion.
+
+They touch the collar perfectly and carry the scene's real shadows; only what the target's chin hid is filled in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+from gswap.foundation.imaging import blur, disc, fill_polygon, largest_component, smooth_fill
+from gswap.foundation.landmarks import JAW
+from gswap.swap.embedded.regions import LOG_FLOOR, FaceRuler, Points2, mean_log, oval_mask
+
+HALF = 2
+"""Masks are computed at half the resolution, the smooth fill at a quarter."""
+NECK_TOP, NECK_HALF_WIDTH = 0.12, 0.62
+"""Where neck is looked for: below this height over the chin (face heights), this close to the axis (face widths)."""
+FILL_TOP, FILL_HALF_WIDTH = 0.25, 0.5
+"""Where the part hidden by the target's chin is filled."""
+GREY_CHROMA = 6.0
+"""Lab chroma (8-bit units) below which skin has no hue to compare by: grey pictures."""
+LOWER_FACE = 0.35
+"""Skin below this height gives the complexion, face heights."""
+
+
+@dataclass(frozen=True)
+class Neck:
+    """The recoloured neck of one crop."""
+
+    colour: Float[np.ndarray, "h w 3"]
+    alpha: Float[np.ndarray, "h w"]
+    filled: Float[np.ndarray, "h w"]
+    """1 where the colour is not the target's but filled in."""
+
+
+def build_neck(
+    target: np.ndarray,
+    person: Float[np.ndarray, "h w"],
+    target_points: Points2,
+    head: tuple[Float[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"], Points2],
+    target_skin: Bool[np.ndarray, "h w"],
+) -> Neck:
+    """Recolour the target's neck to the new head's lower face, and fill what its chin hid.
+
+    Args:
+        target: Target crop, 8-bit levels.
+        person: Target's head and neck mask, [0, 1].
+        target_points: Its landmarks.
+        head: The relit head, its skin, its landmarks.
+        target_skin: The target's face skin.
+    """
+    h, w = person.shape
+    colour, skin, points = head
+    image = target.astype(np.float32)
+    ruler = FaceRuler.of(target_points)
+    gain = mean_log(colour, _lower(skin, points)) - mean_log(image, _lower(target_skin, target_points))
+    recoloured = np.clip((image + LOG_FLOOR) * np.exp(gain).astype(np.float32) - LOG_FLOOR, 0, 255)
+    core, own, region = _areas(target, person, target_points, target_skin)
+    if not core.any():
+        empty = np.zeros((h, w), np.float32)
+        return Neck(recoloured, empty, empty)
+    quarter = (w // 4, h // 4)
+    known = cv2.resize(core.astype(np.float32), quarter, interpolation=cv2.INTER_AREA)
+    tight = known > 0.99
+    if not tight.any():
+        tight = known >= known.max()
+    small = cv2.resize(recoloured, quarter, interpolation=cv2.INTER_AREA)
+    fill = cv2.resize(smooth_fill(small, ~tight, smoothing=4), (w, h), interpolation=cv2.INTER_LINEAR)
+    own = blur(cv2.resize(own.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR), 0.006 * ruler.width)
+    area = cv2.resize(region.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
+    alpha = blur(cv2.dilate(area, np.ones((3, 3), np.uint8)), 1.2)
+    mixed = recoloured * own[..., None] + fill * (1 - own[..., None])
+    return Neck(mixed, alpha, (1 - own) * alpha)
+
+
+def _lower(skin: Bool[np.ndarray, "h w"], points: Points2) -> Bool[np.ndarray, "h w"]:
+    height, _ = FaceRuler.of(points).axes(*skin.shape)
+    low = skin & (height < LOWER_FACE)
+    return low if low.sum() >= 50 else skin
+
+
+def _areas(target, person, points, skin) -> tuple[Bool[np.ndarray, "h2 w2"], ...]:
+    """Half-resolution masks: surely neck skin; where the target's own pixels are shown; the whole neck."""
+    h, w = person.shape
+    size = (w // HALF, h // HALF)
+    small = cv2.resize(target, size, interpolation=cv2.INTER_AREA)
+    inside = cv2.resize(person, size, interpolation=cv2.INTER_AREA) > 0.5
+    scaled = points / HALF
+    ruler = FaceRuler.of(points, 1 / HALF)
+    height, lateral = ruler.axes(size[1], size[0])
+    face = oval_mask(scaled, size[1], size[0])
+    seen = inside & (face < 0.02) & (height < NECK_TOP) & (lateral < NECK_HALF_WIDTH)
+    seen = cv2.erode(seen.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
+    face_skin = cv2.resize(skin.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    skin_coloured = _like_skin(lab, _lower(face_skin, scaled))
+    core = seen & skin_coloured
+    kernel = disc(0.03 * ruler.width)
+    core = cv2.morphologyEx(largest_component(core).astype(np.uint8), cv2.MORPH_CLOSE, kernel)
+    behind = np.zeros(core.shape, bool)
+    ys, xs = np.nonzero(core)
+    if len(xs) > 10:
+        corners = np.vstack([np.stack([xs, ys], -1)[::3] + 0.5, scaled[list(JAW[4:-4])]])
+        outline = cv2.convexHull(corners.astype(np.float32))[:, 0]
+        behind = fill_polygon(outline, size[1], size[0]) > 0.5
+    core = cv2.morphologyEx(core, cv2.MORPH_OPEN, kernel) > 0
+    chin = cv2.dilate((face > 0.02).astype(np.uint8), disc(0.03 * ruler.width)) > 0
+    hidden = behind & inside & (height < FILL_TOP) & (lateral < FILL_HALF_WIDTH) & (chin | skin_coloured)
+    region = cv2.morphologyEx((core | hidden).astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
+    own = (cv2.dilate(core.astype(np.uint8), disc(0.03 * ruler.width)) > 0) & (face < 0.02)
+    return core, own, region
+
+
+def _like_skin(lab: Float[np.ndarray, "h w 3"], skin: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Pixels of the face skin's hue, in light or shadow."""
+    middle = np.median(lab[skin] if skin.any() else lab.reshape(-1, 3), axis=0)
+    tint = middle[1:] - 128
+    chroma = float(np.linalg.norm(tint))
+    near = (np.abs(lab[..., 0] - middle[0]) < 90) & (
+        np.linalg.norm(lab[..., 1:] - middle[1:], axis=-1) < 0.5 * chroma + 4
+    )
+    if chroma < GREY_CHROMA:
+        return near
+    return near & ((lab[..., 1:] - 128) @ tint / chroma > 0.45 * chroma)

@@ -1,0 +1,121 @@
+"""The source photos made ready: cut to the head, at the target's scale, equal in colour, with soft picture edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from gswap.foundation.imaging import fill_polygon
+from gswap.foundation.landmarks import LIPS_INNER, LIPS_OUTER, face_height, face_width
+from gswap.foundation.types import Camera, PhotoSet
+from gswap.swap.embedded.lift import Lifted
+from gswap.swap.embedded.regions import LOG_FLOOR, Points2, luminance, mean_log, skin_mask
+
+HEAD_BOX = (1.4, 1.3, 1.5)
+"""Kept around the face mesh: sideways in face widths; up and down in face heights."""
+EDGE_FADE = 8.0
+"""Pixels over which the head fades out at a photo's edge."""
+HAIR_EDGE_FADE = 0.08
+"""Share of the photo's height over which long hair fades out at its bottom edge."""
+
+
+@dataclass(frozen=True)
+class ReadyPhoto:
+    """One photo's head at about the target's scale."""
+
+    foreground: UInt8[np.ndarray, "h w 3"]
+    """Colours without background."""
+    alpha: UInt8[np.ndarray, "h w"]
+    points: Points2
+    camera: Camera
+    face_width: float
+
+
+def ready_photos(photos: PhotoSet, people: Lifted, width: float) -> list[ReadyPhoto]:
+    """Cut every photo to the head, with faces at most ``width`` pixels wide.
+
+    Args:
+        photos: The photos with mattes.
+        people: Their lifted landmarks.
+        width: Wanted face width, pixels; smaller faces are left as they are.
+    """
+    return [_ready(photos, people, i, width) for i in range(len(photos.rgb))]
+
+
+def _ready(photos: PhotoSet, people: Lifted, i: int, width: float) -> ReadyPhoto:
+    points = people.image[i]
+    foreground, alpha = photos.foreground[i], photos.alpha[i].astype(np.float32)
+    h, w = alpha.shape
+    fw, fh = float(face_width(points)), float(face_height(points))
+    bottom = HAIR_EDGE_FADE * h if photos.long_hair else EDGE_FADE + 2
+    x = np.arange(w, dtype=np.float32)
+    y = np.arange(h, dtype=np.float32)
+    alpha *= np.clip(np.minimum(x, w - 1 - x) / EDGE_FADE, 0, 1)[None]
+    alpha *= np.clip((h - 1 - y) / bottom, 0, 1)[:, None]
+    side, up, down = HEAD_BOX
+    left, top = points[:468].min(0) - np.array([side * fw, up * fh])
+    right, low = points[:468].max(0) + np.array([side * fw, down * fh])
+    x0, y0 = max(int(left), 0), max(int(top), 0)
+    x1, y1 = min(int(np.ceil(right)), w), min(int(np.ceil(low)), h)
+    scale = min(1.0, width / fw)
+    size = max(round((x1 - x0) * scale), 1), max(round((y1 - y0) * scale), 1)
+    sx, sy = size[0] / (x1 - x0), size[1] / (y1 - y0)
+    box = np.s_[y0:y1, x0:x1]
+    camera = people.cameras[i]
+    focal = camera.focal * (sx + sy) / 2  # both scales differ by less than a pixel over the image
+    return ReadyPhoto(
+        _resize(foreground[box], size),
+        _resize(np.round(alpha).astype(np.uint8)[box], size),
+        (points - [x0, y0]) * [sx, sy],
+        Camera(focal, (camera.cx - x0) * sx, (camera.cy - y0) * sy, *size),
+        fw * scale,
+    )
+
+
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if size == (image.shape[1], image.shape[0]):
+        return np.ascontiguousarray(image)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def equalise(photos: list[ReadyPhoto], reference: int) -> list[ReadyPhoto]:
+    """Give every photo the mean log skin colour of the reference photo."""
+    logs = np.stack([mean_log(p.foreground, skin_mask(p.points, *p.alpha.shape)) for p in photos])
+    gains = np.exp(logs[reference] - logs)
+    return [
+        p if i == reference else replace(p, foreground=apply_gain(p.foreground, gains[i])) for i, p in enumerate(photos)
+    ]
+
+
+def apply_gain(image: UInt8[np.ndarray, "h w 3"], gain: Float[np.ndarray, "3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Multiply the channels of an 8-bit image (rounded, clipped)."""
+    levels = np.arange(256)[:, None] * np.asarray(gain)[None]
+    table = np.clip(np.round(levels), 0, 255).astype(np.uint8).reshape(256, 1, 3)
+    return cv2.LUT(image, table)
+
+
+def teeth_share(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> float:
+    """Share of a mouth's interior that is teeth: brighter and less saturated than the lips around it.
+
+    The lips are lit alike, so that the measure depends neither on exposure nor on the colour of the skin.
+    """
+    box_points = points[list(LIPS_OUTER)]
+    x0, y0 = np.maximum(np.floor(box_points.min(0)).astype(int) - 2, 0)
+    x1, y1 = np.ceil(box_points.max(0)).astype(int) + 2
+    patch = image[y0:y1, x0:x1].astype(np.float32)
+    if min(patch.shape[:2]) < 3:
+        return 0.0
+    h, w = patch.shape[:2]
+    outer = fill_polygon(box_points - [x0, y0], h, w) > 0.9
+    inner = fill_polygon(points[list(LIPS_INNER)] - [x0, y0], h, w)
+    lips, interior = outer & (inner < 0.1), inner > 0.9
+    if interior.sum() < 4 or lips.sum() < 4:
+        return 0.0
+    light = luminance(patch)
+    high, low = patch.max(-1), patch.min(-1)
+    saturation = (high - low) / (high + LOG_FLOOR)
+    teeth = (light > 1.1 * np.median(light[lips])) & (saturation < 0.8 * np.median(saturation[lips]))
+    return float(teeth[interior].mean())

@@ -1,0 +1,208 @@
+"""What is settled once for a clip: neutral faces, retargeted landmarks, photo choice, hair shell, colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gswap.foundation.errors import InputError
+from gswap.foundation.landmarks import face_width, lid_opening, mouth_gap
+from gswap.foundation.protocols import BodyModel
+from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, PhotoSet, TargetSet
+from gswap.swap.config import SwapConfig
+from gswap.swap.embedded.densemap import Head, hair_shell
+from gswap.swap.embedded.lift import Lifted, lift, smooth_in_shots, valid_runs
+from gswap.swap.embedded.mouth import GAP_SHUT
+from gswap.swap.embedded.photos import ReadyPhoto, equalise, ready_photos, teeth_share
+from gswap.swap.embedded.regions import mean_log, skin_mask
+from gswap.swap.embedded.relight import adopted_gain
+from gswap.swap.embedded.retarget import EYES, Face, Retargeted, Similarity, align, neutral_face, retarget
+from gswap.swap.embedded.select import Choice, Missing, MouthLook, advise, choose, interior_fits, view_angles
+
+COLOUR_SAMPLES = 20
+"""Frames over which the target's complexion is averaged."""
+SHUT_EYE = 0.5
+"""Lid opening relative to the neutral below which an eye counts as shut."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a clip and its photos that every frame uses."""
+
+    frames: Lifted
+    people: Lifted
+    """The photos with a face."""
+    photo_numbers: Int[np.ndarray, "n"]
+    """Their numbers among all photos."""
+    to_target: Similarity
+    posed: Retargeted
+    choice: Choice
+    looks: tuple[MouthLook, MouthLook]
+    """Mouths of the frames and of the photos."""
+    photos: tuple[ReadyPhoto, ...]
+    shell: Head
+    """The source's head with hair, target head frame."""
+    gain: Float[np.ndarray, "3"]
+    """Log gain that brings the source's complexion into the target's light."""
+    borrowed_lids: Float[np.ndarray, "t 2"]
+    """How much of each shut lid no photo shows."""
+    teeth_photo: int
+    """Photo that shows the most teeth, -1 where none does."""
+    advice: tuple[str, ...]
+    long_hair: bool
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What :func:`make_plan` reads."""
+
+    target: TargetSet
+    target_faces: FaceTrack
+    target_body: BodyTrack
+    photos: PhotoSet
+    photo_faces: FaceTrack
+    photo_body: BodyTrack
+    model: BodyModel
+
+
+def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
+    """Settle what concerns the whole clip.
+
+    Raises:
+        InputError: No frame, or no photo, has a face.
+    """
+    frames = lift(inputs.target_faces, inputs.target_body, inputs.model, inputs.target.window)
+    everyone = lift(inputs.photo_faces, inputs.photo_body, inputs.model)
+    if not frames.valid.any():
+        raise InputError("Expected a face in the target, found none in any frame.")
+    if not everyone.valid.any():
+        raise InputError("Expected a face in the source photos, found none.", hint="Add a photo that shows the face.")
+    numbers = np.flatnonzero(everyone.valid)
+    people, images = _subset(everyone, numbers), _subset_photos(inputs.photos, numbers)
+    shots = inputs.target_faces.shots
+    runs = valid_runs(frames.valid, shots)
+    local = smooth_in_shots(frames.local, frames.valid, shots, cfg.retarget.smoothing)
+    target_neutral = neutral_face(frames, cfg.retarget)
+    source_neutral = neutral_face(people, cfg.retarget)
+    to_target = align(source_neutral, target_neutral)
+    neutral = to_target(source_neutral)
+    posed = retarget(local, target_neutral, neutral, cfg.retarget)
+    angle = view_angles(people, frames, to_target)
+    looks = (_look_of_frames(inputs.target, frames, local, runs), _look_of_photos(images, people))
+    choice = choose(posed.local, to_target(people.local), neutral, angle, looks, runs, cfg.select)
+    widest = float(np.nanmax(face_width(frames.image)))
+    ready = ready_photos(images, people, cfg.map.photo_margin * widest)
+    usual = int(np.bincount(choice.base[frames.valid].argmax(1), minlength=len(ready)).argmax())
+    photos = tuple(equalise(ready, usual))
+    head_shell = hair_shell(_skull(inputs.model, inputs.photo_body.shape), people, list(photos), cfg.map)
+    lids = _borrowed_lids(posed, people, source_neutral, choice)
+    teeth = looks[1].teeth
+    return Plan(
+        frames=frames,
+        people=people,
+        photo_numbers=numbers,
+        to_target=to_target,
+        posed=posed,
+        choice=choice,
+        looks=looks,
+        photos=photos,
+        shell=replace(head_shell, vertices=to_target(head_shell.vertices), centre=to_target(head_shell.centre)),
+        gain=adopted_gain(_complexion(inputs.target, frames), _photo_complexion(photos[usual]), cfg.relight),
+        borrowed_lids=lids,
+        teeth_photo=int(teeth.argmax()) if teeth.max() > 0.25 else -1,
+        advice=advise(_missing(frames, looks, lids, angle, cfg), cfg.select),
+        long_hair=images.long_hair,
+    )
+
+
+def _subset(people: Lifted, numbers: Int[np.ndarray, "n"]) -> Lifted:
+    return Lifted(
+        people.image[numbers],
+        people.local[numbers],
+        people.expression[numbers],
+        people.strength[numbers],
+        people.rotation[numbers],
+        people.translation[numbers],
+        tuple(people.cameras[i] for i in numbers),
+        people.valid[numbers],
+    )
+
+
+def _subset_photos(photos: PhotoSet, numbers: Int[np.ndarray, "n"]) -> PhotoSet:
+    def pick(images: tuple) -> tuple:
+        return tuple(images[i] for i in numbers)
+
+    return PhotoSet(
+        pick(photos.rgb),
+        pick(photos.head),
+        pick(photos.person),
+        pick(photos.alpha),
+        pick(photos.foreground),
+        photos.long_hair,
+    )
+
+
+def _look_of_frames(target: TargetSet, frames: Lifted, local: np.ndarray, runs: list[tuple[int, int]]) -> MouthLook:
+    gaps = mouth_gap(local)
+    teeth = np.zeros(len(gaps))
+    for t in np.flatnonzero(frames.valid & (np.nan_to_num(gaps) > GAP_SHUT)):
+        teeth[t] = teeth_share(target.rgb[int(t)], frames.image[t])
+    shots = frames.valid
+    for start, stop in runs:
+        teeth[start:stop] = smooth_in_shots(teeth[start:stop], shots[start:stop], (), 1.0)
+    return MouthLook(gaps, teeth)
+
+
+def _look_of_photos(photos: PhotoSet, people: Lifted) -> MouthLook:
+    teeth = [teeth_share(image, points) for image, points in zip(photos.rgb, people.image, strict=True)]
+    return MouthLook(mouth_gap(people.local), np.array(teeth))
+
+
+def _skull(model: BodyModel, shape: BodyShape) -> Head:
+    """The rigid head of a fitted body, relative to its head joint."""
+    rest = model.rest(shape)
+    vertices = rest.vertices - rest.joints[model.head_joint]
+    on_head = (model.head_weight > 0.5) & (model.part == 0)
+    faces = model.faces[on_head[model.faces].all(1)]
+    used, compact = np.unique(faces, return_inverse=True)
+    vertices = vertices[used]
+    return Head(vertices, compact.reshape(-1, 3).astype(np.int32), np.median(vertices, axis=0))
+
+
+def _complexion(target: TargetSet, frames: Lifted) -> Float[np.ndarray, "3"]:
+    """Mean log skin colour over the clip."""
+    numbers = np.flatnonzero(frames.valid)
+    logs = []
+    for t in numbers[:: max(1, len(numbers) // COLOUR_SAMPLES)]:
+        image = target.rgb[int(t)]
+        logs.append(mean_log(image, skin_mask(frames.image[t], *image.shape[:2])))
+    return np.mean(logs, axis=0)
+
+
+def _photo_complexion(photo: ReadyPhoto) -> Float[np.ndarray, "3"]:
+    return mean_log(photo.foreground, skin_mask(photo.points, *photo.alpha.shape))
+
+
+def _openings(local: np.ndarray, neutral: Face) -> Float[np.ndarray, "n 2"]:
+    """Lid openings relative to the neutral face, right and left."""
+    pairs = [lid_opening(local, side) / lid_opening(neutral, side) for side, _, _ in EYES]
+    return np.stack(pairs, -1)
+
+
+def _borrowed_lids(posed: Retargeted, people: Lifted, neutral: Face, choice: Choice) -> Float[np.ndarray, "t 2"]:
+    shut = _openings(people.local, neutral) < SHUT_EYE
+    return posed.closed * (1 - choice.eyes @ shut.astype(np.float64))
+
+
+def _missing(
+    frames: Lifted, looks: tuple[MouthLook, MouthLook], lids: np.ndarray, angle: np.ndarray, cfg: SwapConfig
+) -> Missing:
+    open_mouth = frames.valid & (np.nan_to_num(looks[0].gap) > 0.05)
+    open_mouth &= ~interior_fits(*looks, cfg.select).any(1)
+    nearest = np.full(len(frames.valid), np.nan)
+    nearest[frames.valid] = angle[frames.valid].min(1)
+    to_camera = np.einsum("tji,tj->ti", frames.rotation, -frames.translation)
+    yaw = np.degrees(np.arctan2(-to_camera[:, 0], -to_camera[:, 2]))
+    return Missing(open_mouth, frames.valid & (lids.max(1) > 0.5), nearest, yaw)

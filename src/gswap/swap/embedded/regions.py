@@ -1,0 +1,127 @@
+"""Areas of a face in an image, drawn from its landmarks, and the face's own ruler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+from gswap.foundation.imaging import blur, disc, fill_polygon
+from gswap.foundation.landmarks import (
+    BROW_LEFT,
+    BROW_RIGHT,
+    CHIN,
+    EYE_LEFT,
+    EYE_RIGHT,
+    FOREHEAD_TOP,
+    LIPS_OUTER,
+    OVAL,
+)
+
+Points2 = Float[np.ndarray, "478 2"]
+Mask = Float[np.ndarray, "h w"]
+
+MOUTH_HULL = (*LIPS_OUTER, 164, 18, 200, 57, 287, 43, 273)
+LOG_FLOOR = 4.0
+"""Added to 8-bit levels before a logarithm, so that noise in the dark is not amplified."""
+
+
+@dataclass(frozen=True)
+class FaceRuler:
+    """Heights over the chin along the face's up axis, in face heights, and distances from that axis, in face widths."""
+
+    chin: Float[np.ndarray, "2"]
+    up: Float[np.ndarray, "2"]
+    height: float
+    width: float
+
+    @classmethod
+    def of(cls, points: Float[np.ndarray, "n 2"], scale: float = 1.0) -> FaceRuler:
+        """Ruler of a face; ``scale`` = pixels of the wanted raster per pixel of the landmarks."""
+        span = points[FOREHEAD_TOP] - points[CHIN]
+        height = float(np.linalg.norm(span))
+        width = float(np.ptp(points[:468, 0]))
+        return cls(points[CHIN] * scale, span / height, height * scale, width * scale)
+
+    def axes(self, height: int, width: int) -> tuple[Mask, Mask]:
+        """Height over the chin (1 = top of the forehead) and lateral distance of every pixel."""
+        x = np.arange(width, dtype=np.float32)[None] + np.float32(0.5 - self.chin[0])
+        y = np.arange(height, dtype=np.float32)[:, None] + np.float32(0.5 - self.chin[1])
+        ux, uy = (np.float32(v) for v in self.up)
+        return (x * ux + y * uy) / np.float32(self.height), np.abs(y * ux - x * uy) / np.float32(self.width)
+
+
+def hull(points: Points2, indices: tuple[int, ...], height: int, width: int) -> Mask:
+    """Convex hull of some landmarks, 1 inside."""
+    corners = cv2.convexHull(points[list(indices)].astype(np.float32))[:, 0]
+    return fill_polygon(corners, height, width)
+
+
+def oval_mask(points: Points2, height: int, width: int) -> Mask:
+    """The face from jaw to forehead, 1 inside."""
+    return fill_polygon(points[list(OVAL)], height, width)
+
+
+def skin_mask(points: Points2, height: int, width: int) -> Bool[np.ndarray, "h w"]:
+    """The face without eyes, brows and lips."""
+    mask = oval_mask(points, height, width) > 0.9
+    grow = disc(0.035 * np.ptp(points[:468, 0]))
+    for part in (EYE_RIGHT, EYE_LEFT, LIPS_OUTER, BROW_RIGHT, BROW_LEFT):
+        mask &= cv2.dilate(hull(points, part, height, width), grow) < 0.1
+    return mask
+
+
+def eyes_mask(points: Points2, height: int, width: int, face_width: float) -> Mask:
+    """Soft area of eyes and brows that is taken from the photo chosen for the eyes."""
+    mask = hull(points, EYE_RIGHT + BROW_RIGHT, height, width)
+    mask = np.maximum(mask, hull(points, EYE_LEFT + BROW_LEFT, height, width))
+    return blur(cv2.dilate(mask, disc(0.04 * face_width)), 0.02 * face_width)
+
+
+def mouth_mask(points: Points2, height: int, width: int, face_width: float) -> Mask:
+    """Soft area around the mouth that is taken from the photo chosen for it."""
+    mask = hull(points, MOUTH_HULL, height, width)
+    return blur(cv2.dilate(mask, disc(0.06 * face_width)), 0.04 * face_width)
+
+
+def smooth_contour(points: Float[np.ndarray, "n 2"], subdivisions: int = 6) -> Float[np.ndarray, "m 2"]:
+    """Closed Catmull-Rom spline through the points."""
+    p0, p1, p2, p3 = (np.roll(points, shift, axis=0)[:, None] for shift in (1, 0, -1, -2))
+    u = (np.arange(subdivisions) / subdivisions)[None, :, None]
+    curve = p1 + 0.5 * u * (p2 - p0 + u * (2 * p0 - 5 * p1 + 4 * p2 - p3 + u * (3 * (p1 - p2) + p3 - p0)))
+    return curve.reshape(-1, 2)
+
+
+def luminance(image: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, ...]:
+    """Rec. 601 luma."""
+    return image @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def mean_log(image: np.ndarray, mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "3"]:
+    """Mean log colour of the pixels of a mask (mid grey when it is empty)."""
+    if not mask.any():
+        return np.full(3, np.log(128.0))
+    return np.log(image[mask].astype(np.float64) + LOG_FLOOR).mean(0)
+
+
+def nearest_known(empty: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance to the nearest zero pixel, and its rank among the zero pixels in row-major order.
+
+    Args:
+        empty: ``uint8``, at least one pixel zero.
+    """
+    distance, labels = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    order = np.zeros(int(labels.max()) + 1, np.int64)
+    full = empty == 0
+    order[labels[full]] = np.arange(np.count_nonzero(full))
+    return np.asarray(distance, np.float32), order[np.asarray(labels, np.int64)]
+
+
+def extend_nearest(values: Float[np.ndarray, "h w c"], known: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w c"]:
+    """Give every unknown pixel the value of the nearest known one."""
+    if known.all():
+        return values
+    _, nearest = nearest_known((~known).astype(np.uint8))
+    return values[known][nearest]

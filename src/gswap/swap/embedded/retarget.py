@@ -1,0 +1,188 @@
+"""The target's expression on the source's face, as landmarks in the target's head frame.
+
+Source landmarks = the source's neutral face, aligned by a similarity, plus the target's motion away from its own
+neutral face; then three corrections, because eyes and mouth are judged by the millimetre: lids close when the
+target's close, the gaze is the target's, and the lips open as far as the target's without folding over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from gswap.foundation.geometry import similarity
+from gswap.foundation.landmarks import (
+    BROW_LEFT,
+    BROW_RIGHT,
+    EYE_LEFT,
+    EYE_RIGHT,
+    IRIS_LEFT,
+    IRIS_RIGHT,
+    LIP_RINGS_LOWER,
+    LIP_RINGS_UPPER,
+    OVAL,
+    RIGID,
+    lid_opening,
+    mouth_gap,
+)
+from gswap.swap.config import RetargetConfig
+from gswap.swap.embedded.lift import Lifted, Points
+
+Face = Float[np.ndarray, "478 3"]
+Side = Literal["right", "left"]
+
+EYES: tuple[tuple[Side, tuple[int, ...], tuple[int, ...]], ...] = (
+    ("right", EYE_RIGHT, IRIS_RIGHT),
+    ("left", EYE_LEFT, IRIS_LEFT),
+)
+"""Side, contour, iris of both eyes, in the order used for every pair of numbers about eyes."""
+FEW_IMAGES = 4
+"""With fewer images a neutral face is not searched for but computed from the fitted actions."""
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """``x -> scale * rotation @ x + offset``, from the source's head frame to the target's."""
+
+    scale: float
+    rotation: Float[np.ndarray, "3 3"]
+    offset: Float[np.ndarray, "3"]
+
+    def __call__(self, points: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
+        """Move points into the target's head frame."""
+        return self.scale * points @ self.rotation.T + self.offset
+
+    def inverse(self, points: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
+        """Move points into the source's head frame."""
+        return (points - self.offset) @ self.rotation / self.scale
+
+
+def near(points: Float[np.ndarray, "n d"], chosen: list[int], reach: float) -> Float[np.ndarray, "n"]:
+    """1 at the chosen points, falling linearly to 0 at ``reach`` eye distances, in the face plane."""
+    flat = points[:, :2]
+    unit = np.linalg.norm(flat[33] - flat[263])
+    distance = np.linalg.norm(flat[:, None] - flat[None, chosen], axis=-1).min(1)
+    return np.clip(1 - distance / (reach * unit), 0, 1)
+
+
+def eye_region(face: Face) -> Float[np.ndarray, "478"]:
+    """Soft weights of lids and brows."""
+    return near(face, [*EYE_RIGHT, *EYE_LEFT, *BROW_RIGHT, *BROW_LEFT], 0.12)
+
+
+def neutral_face(person: Lifted, cfg: RetargetConfig) -> Face:
+    """The face at rest: mouth closed with the least expression, eyes as open as usual.
+
+    With a handful of images (one photo) it is the detected face with the fitted actions taken away, so that the
+    detector's detail stays.
+    """
+    valid = np.flatnonzero(person.valid)
+    local = person.local[valid]
+    if len(valid) < FEW_IMAGES and np.abs(person.expression).max() > 0:
+        return (local - person.expression[valid]).mean(0)
+    count = max(min(2, len(valid)), int(len(valid) * cfg.neutral_share))
+    strength = person.strength[valid]
+    effort = mouth_gap(local) / 0.05 + strength / (0.5 * np.median(strength) + 0.1)
+    calm = local[np.argsort(effort, kind="stable")[:count]].mean(0)
+    opening = (lid_opening(local, "right") + lid_opening(local, "left")) / 2
+    usual = np.percentile(opening, cfg.neutral_lid_percentile)
+    awake = local[np.argsort(np.abs(opening - usual), kind="stable")[:count]].mean(0)
+    weight = eye_region(np.median(local, axis=0))[:, None]
+    return weight * awake + (1 - weight) * calm
+
+
+def align(source: Face, target: Face) -> Similarity:
+    """Similarity that lays one neutral face on another: size, place, and the bias between two fits' rotations."""
+    weights = np.full(468, 0.3)
+    weights[list(RIGID)] = 3.0
+    weights[list(OVAL)] = 1.0
+    return Similarity(*similarity(source[:468], target[:468], weights))
+
+
+@dataclass(frozen=True)
+class Retargeted:
+    """The source's face with the target's expression."""
+
+    local: Points
+    """Target head frame, metres; NaN where the target is invalid."""
+    closed: Float[np.ndarray, "t 2"]
+    """How shut the right and left eye are, 0 to 1."""
+
+
+def retarget(target: Points, target_neutral: Face, source_neutral: Face, cfg: RetargetConfig) -> Retargeted:
+    """Put the target's expression on the source's face.
+
+    Args:
+        target: The target's lifted landmarks.
+        target_neutral: The target's neutral face.
+        source_neutral: The source's neutral face, already in the target's head frame.
+        cfg: Constants.
+    """
+    base = source_neutral
+    motion = target - target_neutral
+    for side, contour, _ in EYES:
+        ratio = lid_opening(base, side) / lid_opening(target_neutral, side)
+        motion[:, list(contour)] *= np.clip(ratio, *cfg.lid_scale)
+    posed = base + motion
+    _shape_lips(posed, target, base, target_neutral, cfg)
+    closed = _shut_lids(posed, base, cfg)
+    _place_irises(posed, target, base, target_neutral)
+    return Retargeted(posed, closed)
+
+
+def _place_irises(posed: Points, target: Points, base: Face, neutral: Face) -> None:
+    """Gaze is absolute: the iris sits between the corners as in the target, scaled by the eye's width.
+
+    Relative to a neutral face it would inherit the direction in which the photos happen to look.
+    """
+    for _, contour, iris in EYES:
+        outer, inner, points = contour[0], contour[8], list(iris)
+        scale = np.linalg.norm(base[outer] - base[inner]) / np.linalg.norm(neutral[outer] - neutral[inner])
+        middle = (target[:, outer] + target[:, inner]) / 2
+        posed[:, points] = ((posed[:, outer] + posed[:, inner]) / 2)[:, None] + scale * (
+            target[:, points] - middle[:, None]
+        )
+
+
+def _shape_lips(posed: Points, target: Points, base: Face, neutral: Face, cfg: RetargetConfig) -> None:
+    """Inner lips open as far as the target's; the lip between is its own thickness times the target's change.
+
+    Adding displacements instead folds thin lips over. All four chains are rebuilt between inner and outer contour.
+    """
+    upper, lower = LIP_RINGS_UPPER[3], LIP_RINGS_LOWER[3]
+    for q in range(1, 10):
+        wanted = target[:, upper[q], 1] - target[:, lower[q], 1]
+        excess = wanted - (posed[:, upper[q], 1] - posed[:, lower[q], 1])
+        posed[:, upper[q], 1] += excess / 2
+        posed[:, lower[q], 1] -= excess / 2
+    for rings in (LIP_RINGS_UPPER, LIP_RINGS_LOWER):
+        for q in range(11):
+            corner = q in (0, 10)
+            if corner and rings is LIP_RINGS_LOWER:
+                continue  # the chains share their ends
+            outer, second, third, inner = (ring[q] for ring in rings)
+            thickness = np.linalg.norm(base[outer] - base[inner])
+            ratio = np.clip(thickness / np.linalg.norm(neutral[outer] - neutral[inner]), *cfg.lip_scale)
+            if not corner:
+                rebuilt = posed[:, inner] + ratio * (target[:, outer] - target[:, inner])
+                posed[:, outer] = (rebuilt + posed[:, outer]) / 2
+            across = posed[:, outer] - posed[:, inner]
+            for ring, low, high in ((second, 0.1, 0.9), (third, 0.05, 0.8)):
+                share = np.linalg.norm(base[ring] - base[inner]) / thickness
+                posed[:, ring] = posed[:, inner] + np.clip(share, low, high) * across
+
+
+def _shut_lids(posed: Points, base: Face, cfg: RetargetConfig) -> Float[np.ndarray, "t 2"]:
+    """Lids that are nearly closed close fully: the upper lid comes down onto the lower one."""
+    closed = np.zeros((len(posed), 2))
+    low, high = cfg.lid_shut
+    for k, (side, contour, _) in enumerate(EYES):
+        opening = lid_opening(posed, side) / lid_opening(base, side)
+        x = np.clip((opening - low) / (high - low), 0, 1)
+        closed[:, k] = np.nan_to_num(1 - x * x * (3 - 2 * x))
+        upper, lower = list(contour[:8:-1]), list(contour[1:8])
+        posed[:, upper] += closed[:, k, None, None] * (posed[:, lower] - posed[:, upper])
+    return closed

@@ -1,0 +1,121 @@
+"""Cut what is not head from the warped photo: its neck below the jaw, its collar, and coloured rims."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+
+from gswap.foundation.imaging import blur, disc, largest_component
+from gswap.swap.config import TrimConfig
+from gswap.swap.embedded.regions import FaceRuler, Points2, nearest_known, oval_mask, skin_mask
+
+HALF = 2
+"""Fields of this module are computed at half the resolution."""
+CHROMA_FLOOR = 7.0
+"""Smallest tolerance on Lab chroma (8-bit units): grey photos have no chroma to measure by."""
+DARKER = 75.0
+"""How much darker than the skin (8-bit L) a pixel beside the jaw may be."""
+HAZE = 0.4
+"""Matte below which a skin edge is taken for background."""
+NECK_HALF_WIDTH = 0.55
+"""Long hair: skin further from the axis than this is not neck, face widths."""
+
+
+def trim(
+    alpha: Float[np.ndarray, "h w"],
+    colour: Float[np.ndarray, "h w 3"],
+    points: Points2,
+    long_hair: bool,
+    cfg: TrimConfig,
+) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w 3"]]:
+    """Head matte without neck and collar, and colours without a rim of the photo's background beside the jaw.
+
+    Args:
+        alpha: Warped matte of head and neck.
+        colour: Warped foreground, float levels.
+        points: Landmarks of the source's face in the output.
+        long_hair: The source's hair falls below the jaw: keep it, cut skin only.
+        cfg: Constants.
+    """
+    h, w = alpha.shape
+    size = (w // HALF, h // HALF)
+    small = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)
+    scaled = points / HALF
+    ruler = FaceRuler.of(points, 1 / HALF)
+    height, lateral = ruler.axes(size[1], size[0])
+    face = oval_mask(scaled, size[1], size[0])
+    distance = cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5)
+    skin = skin_mask(scaled, size[1], size[0])
+    lab = cv2.cvtColor(np.clip(small, 0, 255).astype(np.uint8), cv2.COLOR_RGB2LAB).astype(np.float32)
+    reach = distance / ruler.height
+    fade = _fall(reach, cfg.jaw_fade)
+    if long_hair:
+        below = blur(((height < 0.30) & (lateral < 0.60)).astype(np.float32), 0.03 * ruler.width)
+        cut = below * blur(_neck_skin(lab, skin, lateral), 0.75) * (1 - fade)
+    else:
+        beside = np.clip(height / 0.06, 0, 1)
+        fade = fade * (1 - beside) + beside * _fall(reach, cfg.ear_fade)
+        below = blur((height < cfg.short_height).astype(np.float32), 0.03 * ruler.width)
+        collar = blur(_collar(lab, skin, height, distance, cfg).astype(np.float32), 0.75)
+        cut = 1 - (1 - below * (1 - fade)) * (1 - collar)
+        firm = np.clip((cfg.tuft_height - height) / 0.05, 0, 1)
+        alpha = _harden(alpha, cv2.resize(firm, (w, h), interpolation=cv2.INTER_LINEAR))
+        outline = alpha * (1 - cv2.resize(collar, (w, h), interpolation=cv2.INTER_LINEAR))
+        colour = _defringe(outline, colour, points, cfg)
+    return alpha * (1 - cv2.resize(cut, (w, h), interpolation=cv2.INTER_LINEAR)), colour
+
+
+def _harden(alpha: Float[np.ndarray, "h w"], amount: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Steepen the matte where skin, not hair, has the edge: a faint haze there is background."""
+    steep = np.clip((alpha - HAZE) / (0.9 - HAZE), 0, 1)
+    return alpha + amount * (steep - alpha)
+
+
+def _fall(x: np.ndarray, edges: tuple[float, float]) -> np.ndarray:
+    """1 below the first edge, falling linearly to 0 at the second."""
+    return np.clip((edges[1] - x) / (edges[1] - edges[0]), 0, 1)
+
+
+def _skin_stats(lab: np.ndarray, skin: Bool[np.ndarray, "h w"]) -> tuple[np.ndarray, np.ndarray]:
+    pixels = lab[skin] if skin.any() else lab.reshape(-1, 3)
+    return np.median(pixels, axis=0), pixels.std(0)
+
+
+def _collar(lab, skin, height, distance, cfg: TrimConfig) -> Bool[np.ndarray, "h w"]:
+    """Pixels beside and below the jaw that are not of the skin's colour."""
+    middle, spread = _skin_stats(lab, skin)
+    chroma = float(np.linalg.norm(middle[1:] - 128))
+    away = np.linalg.norm(lab[..., 1:] - middle[1:], axis=-1)
+    tolerance = max(CHROMA_FLOOR, float(np.hypot(*spread[1:])) * 1.5)
+    outside = distance > 0.5
+    low = (height < cfg.short_height) & ((away > max(0.45 * chroma, tolerance)) | (lab[..., 0] < middle[0] - DARKER))
+    tuft = (height < cfg.tuft_height) & (away > max(0.38 * chroma, tolerance)) & (lab[..., 0] > middle[0] - 25)
+    return cv2.dilate(((low | tuft) & outside).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+
+
+def _neck_skin(lab, skin, lateral) -> Float[np.ndarray, "h w"]:
+    """Face and neck skin as one connected, closed area."""
+    pixels = lab[skin] if skin.any() else lab.reshape(-1, 3)
+    middle, spread = pixels.mean(0), pixels.std(0) + np.array([25, 4, 4])
+    like = ((((lab - middle) / spread) ** 2).sum(-1) < 9) & (lateral < NECK_HALF_WIDTH)
+    opened = cv2.morphologyEx(like.astype(np.uint8), cv2.MORPH_OPEN, disc(4))
+    return cv2.morphologyEx(largest_component(opened).astype(np.uint8), cv2.MORPH_CLOSE, disc(5)).astype(np.float32)
+
+
+def _defringe(alpha, colour, points: Points2, cfg: TrimConfig) -> Float[np.ndarray, "h w 3"]:
+    """Colours of the matte's rim around jaw and ears, taken from the nearest pixel further inside."""
+    ruler = FaceRuler.of(points)
+    h, w = alpha.shape
+    height, _ = ruler.axes(h, w)
+    zone = np.clip((cfg.tuft_height + 0.05 - height) / 0.1, 0, 1) * np.clip(height / 0.06, 0, 1)
+    core = cv2.erode((alpha > 0.98).astype(np.uint8), disc(cfg.defringe * ruler.width)) > 0
+    rim = ~core & (alpha > 0) & (zone > 0)
+    if not rim.any() or not core.any():
+        return colour
+    _, nearest = nearest_known((~core).astype(np.uint8))
+    inside = blur(colour, 0.008 * ruler.width)[core]
+    weight = zone[rim][:, None]
+    out = colour.copy()
+    out[rim] = colour[rim] * (1 - weight) + inside[nearest[rim]] * weight
+    return out
