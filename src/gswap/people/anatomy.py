@@ -17,15 +17,15 @@ class Anatomy:
     """What is the same for all bodies of one model. Regions are per-vertex weights in [0, 1]."""
 
     faces: Int[np.ndarray, "f 3"]
-    part: Int[np.ndarray, v]
+    part: Int[np.ndarray, "v"]
     """0 skin (with mouth cavity), 1 tongue, 2 left eyeball, 3 right eyeball."""
-    head_weight: Float[np.ndarray, v]
-    neck_weight: Float[np.ndarray, v]
-    torso_weight: Float[np.ndarray, v]
-    lips: Float[np.ndarray, v]
-    mouth: Float[np.ndarray, v]
-    ears: Float[np.ndarray, v]
-    eyelids: Float[np.ndarray, v]
+    head_weight: Float[np.ndarray, "v"]
+    neck_weight: Float[np.ndarray, "v"]
+    torso_weight: Float[np.ndarray, "v"]
+    lips: Float[np.ndarray, "v"]
+    mouth: Float[np.ndarray, "v"]
+    ears: Float[np.ndarray, "v"]
+    eyelids: Float[np.ndarray, "v"]
     landmark_triangles: Int[np.ndarray, "478 3"]
     landmark_barycentric: Float[np.ndarray, "478 3"]
 

@@ -181,9 +181,10 @@ def demo_inputs(folder: Path, config: DemoConfig | None = None, progress: Progre
     source, target = make_person(c.seed_source), make_person(c.seed_target)
     scene = make_scene(c.seed_target, head_fraction=0.46)
     motion = make_motion(c.seed_target, c.frames, c.fps, MotionConfig(yaw=c.yaw))
-    total = c.frames + c.photos
+
+    def after_photos(done: int, total: int, note: str = "") -> None:
+        progress(done + c.photos, total + c.photos, note)
+
     write_photos(source, folder / "source", c.photos, c.photo_size, seed=c.seed_source)
-    clip = write_clip(
-        target, motion, scene, folder / "target.mp4", c.size, lambda done, _n, note="": progress(done + c.photos, total)
-    )
+    clip = write_clip(target, motion, scene, folder / "target.mp4", c.size, after_photos)
     return DemoInputs(folder / "source", clip, source, target, scene, motion, c.size)

@@ -27,7 +27,7 @@ class Garment:
     vertices: Float[np.ndarray, "n 3"]
     faces: Int[np.ndarray, "f 3"]
     binding: Binding
-    below: Float[np.ndarray, n]
+    below: Float[np.ndarray, "n"]
     """Distance below the neckline, metres."""
     rib: Float[np.ndarray, "r 3"]
     """The neckline as a closed polyline."""
@@ -37,7 +37,7 @@ class Garment:
     collar_faces: Int[np.ndarray, "g 3"]
 
 
-def neckline_field(figure: Figure, neck_joint: int, neckline: Neckline) -> Float[np.ndarray, v]:
+def neckline_field(figure: Figure, neck_joint: int, neckline: Neckline) -> Float[np.ndarray, "v"]:
     """Signed height above the neckline at the body's vertices, metres: cloth is where it is negative."""
     v, joint = figure.vertices, figure.joints[neck_joint]
     edge = -joint[1] - 0.022 + NECKLINE_RISE[neckline] + SLOPE * (v[:, 2] - joint[2] + 0.012)
@@ -67,7 +67,7 @@ def make_garment(figure: Figure, neck_joint: int, neckline: Neckline) -> Garment
 
 def bind_to_garment(points: Float[np.ndarray, "n 3"], figure: Figure, garment: Garment) -> Binding:
     """Hang collar points from the skin under the garment."""
-    return bind_nearest(points, figure.vertices, np.unique(garment.binding.index))
+    return bind_nearest(points, figure.vertices, np.unique(garment.binding.vertex))
 
 
 def _puff(v: np.ndarray, normals: np.ndarray, faces: np.ndarray, field: np.ndarray) -> np.ndarray:

@@ -98,7 +98,7 @@ class Teeth(NamedTuple):
 
     vertices: Points
     faces: Int[np.ndarray, "f 3"]
-    gum: Float[np.ndarray, n]
+    gum: Float[np.ndarray, "n"]
     """0 at the biting edge, 1 in the gum."""
     lower: int
 

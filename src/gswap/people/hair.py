@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from gswap.people.anatomy import Figure
 from gswap.people.traits import Hair, HairStyle
@@ -18,7 +18,7 @@ LINE_HEIGHT = (0.765, 0.768, 0.70, 0.575, 0.45, 0.535, 0.565, 0.40, 0.27, 0.17)
 STRANDS: dict[HairStyle, int] = {
     "bald": 0, "buzz": 16000, "short": 10000, "back": 8000, "bob": 8000, "long": 8000, "curly": 9000,
 }  # fmt: skip
-STEPS: dict[HairStyle, int] = {"buzz": 3, "short": 12, "back": 12, "bob": 16, "long": 18, "curly": 12, "bald": 0}
+STEPS: dict[HairStyle, int] = {"buzz": 3, "short": 12, "back": 12, "bob": 16, "long": 18, "curly": 20, "bald": 0}
 RADIUS: dict[HairStyle, float] = {
     "bald": 0.0, "buzz": 3.0e-4, "short": 3.8e-4, "back": 3.8e-4, "bob": 4.2e-4, "long": 4.4e-4, "curly": 3.6e-4,
 }  # fmt: skip
@@ -26,6 +26,8 @@ RADIUS: dict[HairStyle, float] = {
 DRAPED: tuple[HairStyle, ...] = ("bob", "long")
 CLOTH_THICKNESS = 0.016
 """Hair on the torso lies this far above the skin, metres."""
+CURLS, CURL_RADIUS = 3.0, 0.0055
+"""Turns of a curly strand, and their radius in metres."""
 FLYAWAY = 0.035
 """Share of the strands that leave the layer of hair."""
 
@@ -34,9 +36,9 @@ class Strands(NamedTuple):
     """Polylines of equal length."""
 
     points: Float[np.ndarray, "n k 3"]
-    layer: Float[np.ndarray, n]
+    layer: Float[np.ndarray, "n"]
     """0 innermost, 1 outermost."""
-    radius: Float[np.ndarray, n]
+    radius: Float[np.ndarray, "n"]
 
 
 class Scalp(NamedTuple):
@@ -97,11 +99,11 @@ def grow_hair(rng: np.random.Generator, figure: Figure, hair: Hair) -> Strands:
         target = target + np.array([0, 1.0, 0]) * gravity + roots.lock * (0.07 * k / steps)
         direction = _unit(direction * (1 - turn) + _unit(target) * turn)
         if hair.style == "curly":
-            direction = _unit(direction + rng.normal(0, 0.35, direction.shape))
+            direction = _unit(direction + rng.normal(0, 0.25, direction.shape))
         place = push(place + direction * (length / steps)[:, None], k)
         drawn.append(_waved(figure, hair, roots, place, k / steps))
     points = np.stack(drawn, 1)
-    if steps > 8:
+    if steps > 8 and hair.style != "curly":
         for _ in range(2):
             points[:, 2:-1] = (points[:, 1:-2] + 2 * points[:, 2:-1] + points[:, 3:]) / 4
     order = np.argsort(-roots.layer, kind="stable")  # outer strands first: the depth test rejects the hidden ones
@@ -129,7 +131,7 @@ def _plant(rng: np.random.Generator, figure: Figure, hair: Hair) -> _Roots:
     points = (v[tri] * weight[..., None]).sum(1)
     height, azimuth = (scalp.height[tri] * weight).sum(1), (scalp.azimuth[tri] * weight).sum(1)
     seeds = points[rng.choice(len(points), min(400, len(points)), replace=False)]
-    lock = rng.normal(size=(len(seeds), 3))[cKDTree(seeds).query(points)[1]]
+    lock = rng.normal(size=(len(seeds), 3))[np.asarray(KDTree(seeds).query(points)[1])]
     return _Roots(
         points=points,
         normals=_unit((figure.normals[tri] * weight[..., None]).sum(1)),
@@ -184,6 +186,13 @@ def _comb(figure: Figure, hair: Hair, roots: _Roots, place: np.ndarray, f: float
 
 
 def _waved(figure: Figure, hair: Hair, roots: _Roots, place: np.ndarray, f: float) -> np.ndarray:
+    """The drawn point of a strand whose unwaved one is ``place``."""
+    if hair.style == "curly":  # corkscrews around the strand, in step within a lock
+        angle = 2 * np.pi * CURLS * f + 2.0 * roots.lock[:, 0] + 9.0 * roots.layer
+        side = _unit(np.cross(roots.normals, roots.lock))
+        other = np.cross(roots.normals, side)
+        radius = CURL_RADIUS * min(1.0, 3 * f)
+        return place + radius * (np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * other)
     if not hair.wave:
         return place.copy()
     turns_per_metre = 85.0
@@ -202,7 +211,7 @@ class _Pusher:
         cloth = CLOTH_THICKNESS * np.clip((body.torso_weight - 0.4) * 3, 0, 1)[:, None]
         self._skin = (figure.vertices + figure.normals * cloth)[solid]
         self._normals = figure.normals[solid]
-        self._tree = cKDTree(self._skin)
+        self._tree = KDTree(self._skin)
         self._figure, self._roots, self._draped, self._style = figure, roots, draped, hair.style
         # Volume differs from lock to lock, and a few hairs stand off: an even layer looks like a helmet.
         even = 0.25 + 0.75 * roots.layer
@@ -212,7 +221,7 @@ class _Pusher:
         if hair.style == "buzz":
             self._margin *= 0.1
         ear = figure.vertices[(body.ears > 0.3) & (body.part == 0)]
-        self._ear_tree, self._ear_reach = cKDTree(ear[:, 1:]), np.abs(ear[:, 0])
+        self._ear_tree, self._ear_reach = KDTree(ear[:, 1:]), np.abs(ear[:, 0])
         self._face_half_width = 0.92 * abs(figure.landmarks[454, 0] - figure.landmarks[234, 0]) / 2
 
     def __call__(self, place: np.ndarray, step: int) -> np.ndarray:
@@ -237,12 +246,8 @@ class _Pusher:
         return place + normal * move[:, None]
 
     def _over_ears(self, place: np.ndarray, margin: np.ndarray) -> np.ndarray:
-        distance, near = self._ear_tree.query(place[:, 1:], distance_upper_bound=0.02)
-        close = np.isfinite(distance)
-        reach = np.zeros(len(place))
-        reach[close] = (self._ear_reach[near[close]] + 0.5 * margin[close] + 0.001) * np.clip(
-            (0.02 - distance[close]) / 0.012, 0, 1
-        )
+        distance, near = map(np.asarray, self._ear_tree.query(place[:, 1:]))
+        reach = (self._ear_reach[near] + 0.5 * margin + 0.001) * np.clip((0.02 - distance) / 0.012, 0, 1)
         side = np.sign(place[:, 0])
         ring = ~self._roots.fringe & (np.abs(place[:, 0]) > 0.03)
         out = place.copy()
@@ -251,7 +256,7 @@ class _Pusher:
 
     def _out_of_face(self, place: np.ndarray) -> np.ndarray:
         marks, side = self._figure.landmarks, self._roots.side
-        in_face: Bool[np.ndarray, n] = (place[:, 1] > marks[10, 1] + 0.012) & (place[:, 1] < self._figure.chin + 0.02)
+        in_face: Bool[np.ndarray, "n"] = (place[:, 1] > marks[10, 1] + 0.012) & (place[:, 1] < self._figure.chin + 0.02)
         in_face = in_face & (place[:, 2] < marks[234, 2] - 0.012) & ~self._roots.fringe
         out = place.copy()
         aside = np.clip(self._face_half_width - side * place[:, 0], 0, 0.05) * 0.8
@@ -260,7 +265,7 @@ class _Pusher:
         return out
 
 
-def torso_share(figure: Figure, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, n]:
+def torso_share(figure: Figure, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
     """How much hair points follow the torso: 0 above the chin, 1 on the chest."""
     shoulder = figure.vertices[figure.anatomy.torso_weight > 0.999, 1].min()
     low = max(float(shoulder), figure.chin + 0.04)

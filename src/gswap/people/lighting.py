@@ -31,7 +31,7 @@ class KeyLight:
     origin: tuple[float, float]
     texels_per_metre: float
 
-    def lit(self, points: Float[np.ndarray, "n 3"], bias: float) -> Float[np.ndarray, n]:
+    def lit(self, points: Float[np.ndarray, "n 3"], bias: float) -> Float[np.ndarray, "n"]:
         """Share of the light that arrives, in [0, 1]."""
         out = np.empty(len(points), np.float32)
         local = np.ascontiguousarray(points @ self.axes.T, np.float32)

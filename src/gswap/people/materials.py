@@ -19,6 +19,8 @@ except ImportError:  # reported by :func:`kernels` when it is needed
 
 SKIN_WRAP = (0.38, 0.16, 0.10)
 """How far light wraps around skin in red, green and blue: cheap subsurface scattering."""
+HEAD_FROM, TORSO_FROM = 0.5, 0.75
+"""Skinning weights from which skin belongs to the head, and to the torso; the neck is between."""
 INSIDE_MOUTH = (0.16, 0.03, 0.03)
 PUPIL = 0.40
 """Radius of the pupil in radii of the iris."""
@@ -49,11 +51,11 @@ class Surface:
 
     albedo: Float[np.ndarray, "n 3"]
     normal: Float[np.ndarray, "n 3"]
-    visibility: Float[np.ndarray, n]
-    specular: Float[np.ndarray, n]
-    gloss: Float[np.ndarray, n]
+    visibility: Float[np.ndarray, "n"]
+    specular: Float[np.ndarray, "n"]
+    gloss: Float[np.ndarray, "n"]
     wrap: tuple[float, float, float]
-    label: Int[np.ndarray, n]
+    label: Int[np.ndarray, "n"]
 
 
 def kernels():
@@ -92,9 +94,11 @@ def _rgb(values) -> np.ndarray:
     return np.asarray(values, np.float32)
 
 
-def skin(person: Person, p: Points, label: np.ndarray) -> Surface:
+def skin(person: Person, p: Points) -> Surface:
     """Skin with pores, blush, freckles, stubble, lips and the scalp under the hair."""
     look, traits = person.palette, person.traits
+    label = np.where(p.column(Column.TORSO_WEIGHT) > TORSO_FROM, Label.TORSO, Label.NECK)
+    label = np.where(p.column(Column.HEAD_WEIGHT) > HEAD_FROM, Label.FACE, label).astype(np.uint8)
     lips, scalp_cover, stubble = p.column(Column.LIPS), p.column(Column.SCALP), p.column(Column.STUBBLE)
     blotch, patch = noise(p.rest, 55), noise(p.rest, 170, 9)
     grain, pore = noise(p.rest, 520, 5), noise(p.rest, 1300)
@@ -121,7 +125,7 @@ def skin(person: Person, p: Points, label: np.ndarray) -> Surface:
         depth = 0.85 if traits.hair.style == "buzz" else 1.0
         cover = smoothstep(0.3, 0.7, scalp_cover + (grain - 0.5) * 0.5 + (patch - 0.5) * 0.3)
         albedo = _mix(albedo, 0.35 * hair_color, depth * cover)
-        label = np.where((cover > 0.5) & (label == Label.FACE), Label.HAIR, label)
+        label = np.where((cover > 0.5) & (label == Label.FACE), np.uint8(Label.HAIR), label)
     inside = smoothstep(0.3, 0.5, p.column(Column.MOUTH))
     albedo = _mix(albedo, _rgb(INSIDE_MOUTH), inside)
     relief = 0.20 * (1 - 0.6 * lips)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from gswap.body.lbs import skin
 from gswap.body.models.anny import AnnyModel, AnnyRest, load_anny
@@ -20,7 +20,7 @@ from gswap.people.attach import Binding, bind_between, bind_nearest, join
 from gswap.people.clothes import RIB_RADIUS, bind_to_garment, make_garment
 from gswap.people.seeds import stream
 from gswap.people.surface import COLUMNS, Column, skin_attributes
-from gswap.people.traits import SKIN_TONES, Traits, draw_traits
+from gswap.people.traits import SKIN_TONES, Rgb, Traits, draw_traits
 
 LOWERED_ARMS = 30.0
 """Degrees from Anny's rest pose."""
@@ -70,8 +70,9 @@ class Mesh:
     """All triangles of a person: the body's vertices first, then those of what is worn."""
 
     faces: Int[np.ndarray, "f 3"]
-    material: Int[np.ndarray, f]
-    label: Int[np.ndarray, f]
+    material: Int[np.ndarray, "f"]
+    label: Int[np.ndarray, "f"]
+    """Of :class:`Label`; skin is told apart by its skinning weights instead."""
     attributes: Float[np.ndarray, "n c"]
     """Columns of :class:`surface.Column`; the first three are the rest position."""
     binding: Binding
@@ -85,15 +86,15 @@ class StrandSet:
     points: Float[np.ndarray, "m 3"]
     binding: Binding
     segments: Int[np.ndarray, "s 2"]
-    kind: Int[np.ndarray, s]
-    radius: Float[np.ndarray, s]
+    kind: Int[np.ndarray, "s"]
+    radius: Float[np.ndarray, "s"]
     """Metres."""
-    along: Float[np.ndarray, m]
+    along: Float[np.ndarray, "m"]
     """0 at the root, 1 at the tip."""
-    layer: Float[np.ndarray, m]
+    layer: Float[np.ndarray, "m"]
     color: Float[np.ndarray, "m 3"]
     """Linear RGB."""
-    casts: Int[np.ndarray, c]
+    casts: Int[np.ndarray, "c"]
     """Segments that are drawn into the shadow map (a third of the hair, thickened)."""
 
 
@@ -131,7 +132,7 @@ class Person:
     """Sine of the angle that the iris spans from the eyeball's centre."""
 
 
-def make_person(seed: int, **overrides: object) -> Person:
+def make_person(seed: int, **overrides: Any) -> Person:
     """The person numbered ``seed``; ``overrides`` set traits (see ``traits.draw_traits``).
 
     Raises:
@@ -247,14 +248,14 @@ def _figure(model: AnnyModel, shape: BodyShape) -> Figure:
 
 
 # ---------------------------------------------------------------- colours
-def linear(rgb: Sequence[float]) -> Float[np.ndarray, 3]:
+def linear(rgb: Rgb | np.ndarray) -> Float[np.ndarray, 3]:
     """SRGB in [0, 255] -> linear RGB in [0, 1]."""
     return (np.asarray(rgb, float) / 255) ** LINEAR_GAMMA
 
 
 def _skin_color(tone: float) -> np.ndarray:
     grid = np.arange(len(SKIN_TONES))
-    return linear([np.interp(tone, grid, [t[k] for t in SKIN_TONES]) for k in range(3)])
+    return linear(np.array([np.interp(tone, grid, [t[k] for t in SKIN_TONES]) for k in range(3)]))
 
 
 def _palette(traits: Traits, clothed_as: Traits) -> Palette:
@@ -289,7 +290,7 @@ def _assemble_mesh(figure: Figure, garment, teeth: details.Teeth, skin_rows: np.
     material += [
         np.full(len(f), m) for f, m in zip(faces[1:], (Material.CLOTH, Material.TEETH, Material.COLLAR), strict=True)
     ]
-    label = [_body_labels(body)]
+    label = [np.full(len(body.faces), Label.FACE)]
     label += [np.full(len(f), k) for f, k in zip(faces[1:], (Label.CLOTHES, Label.FACE, Label.CLOTHES), strict=True)]
     bindings = [garment.binding, _bind_teeth(figure, teeth)]
     if len(garment.collar_vertices):
@@ -301,12 +302,6 @@ def _assemble_mesh(figure: Figure, garment, teeth: details.Teeth, skin_rows: np.
         np.concatenate([skin_rows, *parts]).astype(np.float32),
         join(bindings),
     )
-
-
-def _body_labels(body: Anatomy) -> np.ndarray:
-    """A face belongs to the head, else to the torso, else to the neck."""
-    head, torso = body.head_weight[body.faces].mean(1), body.torso_weight[body.faces].mean(1)
-    return np.where(head > 0.5, Label.FACE, np.where(torso > 0.75, Label.TORSO, Label.NECK))
 
 
 def _bind_teeth(figure: Figure, teeth: details.Teeth) -> Binding:
@@ -325,7 +320,7 @@ def _bind_teeth(figure: Figure, teeth: details.Teeth) -> Binding:
 def _assemble_strands(figure: Figure, garment, traits: Traits, palette: Palette) -> StrandSet:
     body = figure.anatomy
     skin_only = np.flatnonzero((body.part == 0) & (body.mouth < 0.3))
-    tree = cKDTree(figure.vertices[skin_only])
+    tree = KDTree(figure.vertices[skin_only])
 
     def normal_at(points: np.ndarray) -> np.ndarray:
         return figure.normals[skin_only[tree.query(points)[1]]]
@@ -343,7 +338,7 @@ def _assemble_strands(figure: Figure, garment, traits: Traits, palette: Palette)
     brow_color = palette.hair * min(0.75, 0.07 / palette.hair.mean())
     for hairs, color in ((brows, brow_color), (lashes, np.array([0.012, 0.010, 0.010]))):
         root = bind_nearest(hairs[:, 0], figure.vertices, skin_only, k=3)
-        each = Binding(np.repeat(root.index, hairs.shape[1], 0), np.repeat(root.weight, hairs.shape[1], 0))
+        each = Binding(np.repeat(root.vertex, hairs.shape[1], 0), np.repeat(root.weight, hairs.shape[1], 0))
         batch.add(hairs, StrandKind.BROW, np.full(len(hairs), 2.6e-4), color, np.ones(len(hairs)), each)
     if traits.glasses:
         for line in details.spectacles(figure):
@@ -390,7 +385,7 @@ class _StrandBatch:
         """Everything in one set of arrays."""
         points, along, layer, color, _ = (np.concatenate([r[k] for r in self._rows]) for k in (0, 1, 2, 3, 1))
         return StrandSet(
-            points=points,
+            points=points.astype(np.float32),
             binding=join([r[4] for r in self._rows]),
             segments=np.concatenate([s[0] for s in self._segments]).astype(np.int32),
             kind=np.concatenate([np.full(len(s[0]), s[2]) for s in self._segments]).astype(np.int32),

@@ -215,7 +215,7 @@ def _shade_mesh(person, vertices, scene, camera, key, where, seen) -> tuple[np.n
 
 def _surface(person: Person, p: Points, label: np.ndarray, kind: Material, vertices: np.ndarray) -> Surface:
     if kind == Material.SKIN:
-        return materials.skin(person, p, label)
+        return materials.skin(person, p)
     if kind in (Material.LEFT_EYE, Material.RIGHT_EYE):
         part = person.figure.anatomy.part
         centre = vertices[: len(part)][part == kind].mean(0)

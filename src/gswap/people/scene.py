@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -59,7 +59,7 @@ class Scene:
         return np.array([0.0, (self.head_level - 0.5) / self.focal * self.distance, self.distance])
 
 
-def make_scene(seed: int, backdrop: Backdrop | None = None, head_fraction: float = 0.44, **overrides: object) -> Scene:
+def make_scene(seed: int, backdrop: Backdrop | None = None, head_fraction: float = 0.44, **overrides: Any) -> Scene:
     """Random scene; ``overrides`` are fields of :class:`Scene`.
 
     Raises:
@@ -120,9 +120,9 @@ def _bokeh(image: np.ndarray, wall: np.ndarray, rng: np.random.Generator) -> np.
         color = np.clip(wall * rng.uniform(0.8, 1.5) + rng.normal(0, 26, 3), 20, 255)
         centre = (float(rng.uniform(0, width)), float(rng.uniform(0, 0.8 * height)))
         disc = np.zeros((height, width), np.float32)
-        fixed = tuple(round(c * 16) for c in centre)
-        cv2.circle(disc, fixed, round(radius * 16), 0.75, -1, cv2.LINE_AA, 4)
-        cv2.circle(disc, fixed, round(radius * 16), 1.0, max(round(1.6 * unit), 1), cv2.LINE_AA, 4)
+        fixed = (round(centre[0] * 16), round(centre[1] * 16))
+        cv2.circle(disc, fixed, round(radius * 16), (0.75,), -1, cv2.LINE_AA, 4)
+        cv2.circle(disc, fixed, round(radius * 16), (1.0,), max(round(1.6 * unit), 1), cv2.LINE_AA, 4)
         weight = cv2.GaussianBlur(disc, (0, 0), 1.8 * unit)[..., None] * rng.uniform(0.25, 0.6)
         out = out * (1 - weight) + color.astype(np.float32) * weight
     return cv2.GaussianBlur(out, (0, 0), 1.2 * unit)
@@ -133,8 +133,8 @@ def _room(image: np.ndarray, wall: np.ndarray, rng: np.random.Generator) -> np.n
     height, width = image.shape[:2]
 
     def box(x0: float, y0: float, x1: float, y1: float, color: np.ndarray) -> None:
-        corners = [(round(x * height), round(y * height)) for x, y in ((x0, y0), (x1, y1))]
-        cv2.rectangle(image, *corners, [float(c) for c in np.clip(color, 5, 252)], -1)
+        top_left, bottom_right = (round(x0 * height), round(y0 * height)), (round(x1 * height), round(y1 * height))
+        cv2.rectangle(image, top_left, bottom_right, np.clip(color, 5, 252).tolist(), -1)
 
     image = np.ascontiguousarray(image, np.float32)
     aspect = width / height

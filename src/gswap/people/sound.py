@@ -24,7 +24,7 @@ BLOCK = 240
 """Samples over which the resonances stand still: 5 ms."""
 
 
-def synthesize(speech: Speech, sex: Sex, seed: int = 0, sample_rate: int = SAMPLE_RATE) -> Float[np.ndarray, n]:
+def synthesize(speech: Speech, sex: Sex, seed: int = 0, sample_rate: int = SAMPLE_RATE) -> Float[np.ndarray, "n"]:
     """Mono samples in [-1, 1] of the whole utterance."""
     count = round(speech.seconds * sample_rate)
     seconds = np.arange(count) / sample_rate

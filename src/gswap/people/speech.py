@@ -64,7 +64,7 @@ class Speech:
     seconds: float
     curve: PchipInterpolator
 
-    def at(self, seconds: Float[np.ndarray, n]) -> Articulation:
+    def at(self, seconds: Float[np.ndarray, "n"]) -> Articulation:
         """Articulation at the given times (clamped to the utterance)."""
         values = self.curve(np.clip(seconds, 0, self.seconds))
         return Articulation(*np.clip(values[:, :6], 0, 1).T, formants=values[:, 6:])

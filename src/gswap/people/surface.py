@@ -31,7 +31,9 @@ class Column(IntEnum):
     TORSO_TONE = 11
     """Share of the torso's skin colour (a swapped head has its own)."""
     EYE_SHADE = 12
-    EXTRA = 13
+    HEAD_WEIGHT = 13
+    TORSO_WEIGHT = 14
+    EXTRA = 15
     """Cloth: metres below the neckline. Teeth: 1 in the gum."""
 
 
@@ -41,7 +43,7 @@ OCCLUSION_SPAN = 0.56
 """Metres of the body seen by each depth map."""
 
 
-def skin_attributes(figure: Figure, hair: Hair, torso_tone: Float[np.ndarray, v]) -> Float[np.ndarray, "v c"]:
+def skin_attributes(figure: Figure, hair: Hair, torso_tone: Float[np.ndarray, "v"]) -> Float[np.ndarray, "v c"]:
     """Attribute table of the body's own vertices."""
     body, v, marks = figure.anatomy, figure.vertices, figure.landmarks
     out = np.zeros((len(v), COLUMNS), np.float32)
@@ -51,6 +53,7 @@ def skin_attributes(figure: Figure, hair: Hair, torso_tone: Float[np.ndarray, v]
 
     out[:, :3] = v
     out[:, Column.OPEN] = sky_visibility(v, figure.normals, body.faces, figure.head_centre)
+    out[:, Column.HEAD_WEIGHT], out[:, Column.TORSO_WEIGHT] = body.head_weight, body.torso_weight
     out[:, Column.LIPS], out[:, Column.MOUTH] = body.lips, body.mouth
     out[:, Column.EARS], out[:, Column.LIDS] = body.ears, body.eyelids
     out[:, Column.SCALP] = _scalp_cover(figure, hair)
@@ -85,7 +88,7 @@ def _beard_area(figure: Figure, near) -> np.ndarray:
 
 def sky_visibility(
     vertices: Float[np.ndarray, "v 3"], normals: Float[np.ndarray, "v 3"], faces: np.ndarray, centre: np.ndarray
-) -> Float[np.ndarray, v]:
+) -> Float[np.ndarray, "v"]:
     """Cosine-weighted share of directions that reach each vertex, from depth maps of the mesh."""
     directions = np.random.default_rng(0).normal(size=(OCCLUSION_DIRECTIONS, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)

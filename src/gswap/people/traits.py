@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -95,7 +96,7 @@ class Traits:
     """Repeats per metre."""
 
 
-def draw_traits(seed: int, **overrides: object) -> Traits:
+def draw_traits(seed: int, **overrides: Any) -> Traits:
     """Random traits, each from its own stream; ``overrides`` names fields of :class:`Traits` or :class:`Hair`.
 
     ``style`` is accepted for :attr:`Hair.style`, ``hair_color`` for :attr:`Hair.color`. What depends on an overridden
@@ -104,9 +105,9 @@ def draw_traits(seed: int, **overrides: object) -> Traits:
     Raises:
         UsageError: an override is not a field, or a choice does not exist.
     """
-    given = dict(overrides)
+    given: dict[str, Any] = dict(overrides)
 
-    def pick(name, draw):
+    def pick(name: str, draw: Callable[[np.random.Generator], Any]) -> Any:
         return given.pop(name) if name in given else draw(stream(seed, name))
 
     sex: Sex = pick("sex", lambda r: get_args(Sex)[r.integers(2)])
@@ -116,7 +117,7 @@ def draw_traits(seed: int, **overrides: object) -> Traits:
     age = pick("age", lambda r: float(r.choice([r.uniform(0.6, 0.74), r.uniform(0.7, 0.92)])))
     tone = float(pick("skin_tone", lambda r: r.uniform(0, len(SKIN_TONES) - 1.01)))
     hair = _draw_hair(seed, male, float(age), tone, given)
-    values = {
+    values: dict[str, Any] = {
         "seed": seed,
         "sex": sex,
         "age": float(age),
@@ -144,16 +145,16 @@ def draw_traits(seed: int, **overrides: object) -> Traits:
     for name, kind in (("neckline", Neckline), ("motif", Motif)):
         if values[name] not in get_args(kind):
             raise UsageError(f"{name} must be one of {get_args(kind)}, not {values[name]!r}.")
-    return Traits(**values)  # type: ignore[arg-type]
+    return Traits(**values)
 
 
-def _draw_hair(seed: int, male: bool, age: float, tone: float, given: dict[str, object]) -> Hair:
+def _draw_hair(seed: int, male: bool, age: float, tone: float, given: dict[str, Any]) -> Hair:
     """Takes what it uses out of ``given``."""
     whole = given.pop("hair", None)
     if isinstance(whole, Hair):
         return whole
 
-    def pick(name, draw):
+    def pick(name: str, draw: Callable[[np.random.Generator], Any]) -> Any:
         return given.pop(name) if name in given else draw(stream(seed, f"hair {name}"))
 
     styles = MALE_STYLES if male else FEMALE_STYLES
