@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -10,12 +10,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from gswap.foundation.errors import InputError
-from gswap.foundation.types import FaceTrack, Progress, RgbImage, Shot, no_progress
+from gswap.foundation.types import FaceTrack, ImageStore, Progress, RgbImage, Shot, no_progress
 from gswap.perception.adapters.mediapipe import Detection, FaceDetector, FaceMesh, Shoulders
 from gswap.perception.config import PerceptionConfig
 from gswap.perception.identity import embed
 from gswap.perception.quality import sharpness
 
+HINT_MARGIN = 1.7
+"""Side of the crop around a hinted face, in units of the landmarks' extent."""
 Frames = Callable[[], Iterable[RgbImage]]
 """Starts a new pass over the clip's frames."""
 
@@ -280,3 +282,32 @@ def _interpolate(values: np.ndarray) -> None:
         flat = values.reshape(len(values), -1)
         for k in range(flat.shape[1]):
             flat[:, k] = np.interp(np.arange(len(flat)), known, flat[known, k])
+
+
+def landmarks_near(
+    images: ImageStore,
+    hints: Mapping[int, Float[np.ndarray, "478 3"]],
+    cfg: PerceptionConfig,
+    *,
+    progress: Progress = no_progress,
+) -> dict[int, Float[np.ndarray, "478 3"]]:
+    """Landmarks of single images in which the face is about where the hints say; images without one are left out.
+
+    Args:
+        images: Where the images are.
+        hints: Index of an image -> landmarks of a face in (nearly) the same place, pixels of that image.
+        cfg: Crop size.
+        progress: Told after every image.
+    """
+    found: dict[int, Float[np.ndarray, "478 3"]] = {}
+    with FaceMesh(video=False) as mesh:
+        for done, (index, hint) in enumerate(hints.items(), 1):
+            xy = hint[:468, :2]
+            low, high = xy.min(0), xy.max(0)
+            x, y = (low + high) / 2
+            face = float((high - low).max())
+            points = mesh(images[index], (float(x), float(y)), face * HINT_MARGIN, cfg.crop)
+            if points is not None and _on_face(points, float(x), float(y), face):
+                found[index] = points
+            progress(done, len(hints), "landmarks")
+    return found

@@ -94,7 +94,14 @@ class Terminal(StepObserver):
             message = f"Internal error: {type(error).__name__}: {error}"
             hint = "Run again with -v for the traceback and report it, please."
         if self.as_json:
-            record = {"code": code, "stage": self._step, "input": path, "frame": frame, "message": message, "hint": hint}
+            record = {
+                "code": code,
+                "stage": self._step,
+                "input": path,
+                "frame": frame,
+                "message": message,
+                "hint": hint,
+            }
             sys.stderr.write(json.dumps(record) + "\n")
         else:
             where = f"{path}: " if path and path not in message else ""

@@ -34,8 +34,6 @@ def _terminate(signum: int, frame: object) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit code."""
-    config = (tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff)
-    del config
     command: Any = tyro.cli(
         Command,  # type: ignore[arg-type]
         prog="gswap",

@@ -1,1 +1,1 @@
-"""One short file per step."""
+"""One short file per step, in the order of :data:`gswap.pipeline.job.STEPS`."""

@@ -12,11 +12,11 @@ from jaxtyping import Bool
 
 from gswap.foundation.errors import InputError
 from gswap.foundation.store import encode_png, read_arrays, read_json, read_png, write_arrays, write_bytes, write_json
-from gswap.foundation.types import ColorTags, RgbImage, Shot, VideoFrame, VideoInfo
-from gswap.media.probe import probe
-from gswap.media.read import VideoReader
+from gswap.foundation.types import RgbImage, Shot, VideoFrame, VideoInfo
+from gswap.media.probe import is_video, probe
+from gswap.media.read import VideoReader, sample_frames
 from gswap.media.scenes import ShotDetector, is_duplicate
-from gswap.media.stills import find_photos, is_video, load_photo, sample_frames
+from gswap.media.stills import find_photos, load_photo
 from gswap.pipeline.config import Job
 from gswap.pipeline.fingerprint import hash_file
 from gswap.pipeline.runner import Step, StepContext
@@ -31,16 +31,17 @@ CANDIDATES = 40
 class Clip:
     """The part of the target that the job uses: frame t here is frame ``first + t`` of the file."""
 
+    whole: VideoInfo
+    """The file."""
     info: VideoInfo
-    """Of the part: counts, pts and durations are its own."""
+    """The part: counts, pts and durations are its own."""
     first: int
     shots: tuple[Shot, ...]
     duplicate: Bool[np.ndarray, "t"]
 
     def frames(self) -> Iterator[VideoFrame]:
         """A new pass over the part's frames, numbered from 0."""
-        whole = probe(self.info.path)
-        with VideoReader(whole) as reader:
+        with VideoReader(self.whole) as reader:
             for frame in reader.frames(self.first, self.first + self.info.frame_count):
                 yield dataclasses.replace(frame, index=frame.index - self.first)
 
@@ -72,7 +73,8 @@ def trim(info: VideoInfo, start: float | None, end: float | None) -> tuple[int, 
 
 def _config(job: Job) -> object:
     photos = [hash_file(p) for p in source_files(job)]
-    return {"target": hash_file(job.target), "photos": photos, "start": job.start, "end": job.end}
+    span = {"start": job.start, "end": job.end}
+    return {"target": hash_file(job.target), "photos": photos, "limits": job.settings.limits, **span}
 
 
 def source_files(job: Job) -> list[Path]:
@@ -104,25 +106,17 @@ def _run(context: StepContext) -> None:
             duplicate[t] = previous is not None and is_duplicate(previous, frame.rgb)
             previous = frame.rgb
             context.progress(t + 1, stop - first, "clip")
-    part = dataclasses.replace(
-        info, frame_count=stop - first, pts=info.pts[first:stop], durations=info.durations[first:stop]
-    )
-    facts = dataclasses.asdict(part)
-    facts["path"] = str(job.target.resolve())
-    facts.pop("pts"), facts.pop("durations")
     shots = detector.shots()
     write_arrays(
         context.folder / "clip.safetensors",
         {
-            "pts": np.array(part.pts, np.int64),
-            "durations": np.array(part.durations, np.int64),
             "duplicate": duplicate,
             "shots": np.array([(s.start, s.stop) for s in shots], np.int64).reshape(-1, 2),
         },
     )
     write_json(
         context.folder / "clip.json",
-        {"first": first, "photos": len(photos), "picked": len(files) == 1 and is_video(files[0]), "info": facts},
+        {"first": first, "stop": stop, "photos": len(photos), "picked": len(files) == 1 and is_video(files[0])},
     )
     context.notes |= {
         "frames": stop - first,
@@ -133,24 +127,17 @@ def _run(context: StepContext) -> None:
     }
 
 
-def load_clip(folder: Path, target: Path) -> Clip:
+def load_clip(folder: Path, job: Job) -> Clip:
     """The clip that a finished ingest describes."""
     facts = read_json(folder / "clip.json")
     arrays, _ = read_arrays(folder / "clip.safetensors")
-    info = facts["info"]
-    pairs = {k: tuple(info[k]) for k in ("time_base", "frame_rate", "sample_aspect_ratio")}
-    info = VideoInfo(
-        **{
-            **info,
-            **pairs,
-            "path": target.resolve(),
-            "color": ColorTags(**info["color"]),
-            "pts": tuple(arrays["pts"].tolist()),
-            "durations": tuple(arrays["durations"].tolist()),
-        }
+    whole = probe(job.target, job.settings.limits)
+    first, stop = facts["first"], facts["stop"]
+    part = dataclasses.replace(
+        whole, frame_count=stop - first, pts=whole.pts[first:stop], durations=whole.durations[first:stop]
     )
     shots = tuple(Shot(int(a), int(b)) for a, b in arrays["shots"])
-    return Clip(info, facts["first"], shots, arrays["duplicate"])
+    return Clip(whole, part, first, shots, arrays["duplicate"])
 
 
 def load_photos(folder: Path) -> list[RgbImage]:

@@ -53,7 +53,7 @@ def _run(context: StepContext) -> None:
     photos = [photos[i] for i in chosen]
     photo_faces = perceive_photos(photos, names, cfg, progress=context.progress)
 
-    clip = ingest.load_clip(source, job.target)
+    clip = ingest.load_clip(source, job)
     index, identity = _person(job)
     people = find_people(clip.images, clip.info.frame_count, clip.shots, cfg, progress=context.progress)
     person = choose_person(people, cfg, index=index, identity=identity)

@@ -1,0 +1,448 @@
+"""The commands. Every class is one: its fields are the options, :meth:`run` does the work and returns the exit code.
+
+Heavy modules are imported inside ``run``: ``gswap --help`` must answer at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from gswap.pipeline.config import DEFAULT_MOUTH, Device, Job, LabelMode, Mouth, Quality, Recipe, Settings
+from gswap.portrait.config import preset
+
+if TYPE_CHECKING:
+    from gswap.apps.cli.console import Terminal
+
+Paths = Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
+Verbose = Annotated[bool, tyro.conf.arg(aliases=["-v"])]
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Put the head of the person in the photos onto the person in the clip."""
+
+    source: tuple[Path, ...]
+    """Photos (1 to 12), a folder of photos, or one video to pick photos from."""
+    target: Path
+    """The video in which the head is replaced."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The video to write: .mp4, .mov, .m4v, .webm, or .mkv for lossless FFV1."""
+    consent: Path
+    """The consent record (TOML); `gswap consent new` writes one."""
+    recipe: Recipe = "embedded"
+    """Which parts do the work; `embedded` needs nothing but this package."""
+    quality: Quality = "standard"
+    """`preview` shows in a short time whether the job is worth doing; `best` takes about three times as long."""
+    work: Path | None = None
+    """Workspace folder; default: the output's name with .gswap."""
+    person: str | None = None
+    """Which person of the clip: a number as the error message lists them, or a photo of them."""
+    start: float | None = None
+    """Use the clip from this second on."""
+    end: float | None = None
+    """Use the clip up to this second."""
+    masks: Path | None = None
+    """Folder of head masks of the clip, one image per frame, used instead of ours."""
+    generated: Path | None = None
+    """Folder of head-swapped frames (and optional masks) from another tool, used instead of our swapper's."""
+    portrait: Path | None = None
+    """A portrait fitted before (portrait.safetensors), driven instead of fitted anew."""
+    mouth: Mouth = DEFAULT_MOUTH
+    """Inside of the mouth where no photo is open enough: the photos', the target's, or a painted one."""
+    detail: bool = True
+    """Give the rendered head the fine texture of the swapped images where both agree."""
+    label: LabelMode = "throughout"
+    """The visible "AI MODIFIED" label; turning it down needs a consent record that allows it."""
+    watermark: bool = True
+    """The imperceptible watermark; turning it off needs a consent record that allows it."""
+    layers: Path | None = None
+    """Folder for 16-bit layers: head RGBA, matte, clean plate."""
+    compare: Path | None = None
+    """Also write a side-by-side video (target | result)."""
+    device: Device = "cpu"
+    """Where Gaussians are splatted; a device that is not there is an error."""
+    seed: int = 0
+    """Seed of everything that is random."""
+    overwrite: bool = False
+    """Replace the output if it exists."""
+    json: bool = False
+    """Machine-readable progress on standard output, one JSON object a line."""
+    verbose: Verbose = False
+    """Show what each step cost, and tracebacks of internal errors."""
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
+
+    def job(self) -> Job:
+        """The job that the options describe."""
+        names = {f.name for f in dataclasses.fields(Job)} & {f.name for f in dataclasses.fields(self)}
+        values = {name: getattr(self, name) for name in names - {"work", "settings"}}
+        settings = self.settings
+        if self.quality != "standard" and settings.fit == Settings().fit:
+            settings = dataclasses.replace(settings, fit=preset(self.quality))
+        work = self.work or self.out.with_name(self.out.name + ".gswap")
+        return Job(sources=self.source, work=work, settings=settings, **values)
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.pipeline.job import run_job
+
+        result = run_job(self.job(), terminal)
+        terminal.emit(
+            "result",
+            out=str(result.out),
+            report=str(result.report),
+            sheet=str(result.sheet),
+            warnings=result.warnings,
+            advice=result.advice,
+        )
+        for warning in result.warnings:
+            terminal.say(f"warning: {warning}")
+        for advice in result.advice:
+            terminal.say(f"advice: {advice}")
+        terminal.say(f"{result.out}\n{result.report}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A complete swap on a pair of synthetic people that the program makes itself."""
+
+    out: Path = Path("demo")
+    """Folder for everything."""
+    size: int = 320
+    """Width and height of the clip, in pixels."""
+    frames: int = 60
+    """Length of the clip, in frames."""
+    seed_source: int = 212
+    """Who gives the head."""
+    seed_target: int = 217
+    """Who is in the clip."""
+    json: bool = False
+    """Machine-readable progress on standard output, one JSON object a line."""
+    verbose: Verbose = False
+    """Show what each step cost."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.demo import run_demo
+
+        result = run_demo(self.out, self.size, self.frames, (self.seed_source, self.seed_target), terminal)
+        terminal.emit("result", out=str(result.out), report=str(result.report), sheet=str(result.sheet))
+        terminal.say(f"Video:         {result.out}")
+        terminal.say(f"Side by side:  {self.out / 'compare.mp4'}")
+        terminal.say(f"Contact sheet: {self.out / 'sheet.png'}")
+        terminal.say(f"Report:        {result.report}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Check:
+    """Say whether photos and clip are fit for a swap, and why not, before any long work."""
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """A photo, a folder of photos, or a video to pick photos from."""
+    target: Annotated[Path, tyro.conf.Positional]
+    """The clip."""
+    person: str | None = None
+    """Which person of the clip: a number, or a photo of them."""
+    json: bool = False
+    """Print one JSON object."""
+    verbose: Verbose = False
+    """Show tracebacks of internal errors."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.pipeline.check import check_input
+
+        report = check_input(self.source, self.target, self.person, terminal)
+        terminal.emit("check", **dataclasses.asdict(report))
+        for fact in report.facts:
+            terminal.say(fact)
+        for warning in report.warnings:
+            terminal.say(f"warning: {warning}")
+        for problem in report.problems:
+            terminal.say(f"problem: {problem}")
+        terminal.say("Fit for a swap." if report.fit else "Not fit for a swap.")
+        return 0 if report.fit else 65
+
+
+@dataclass(frozen=True)
+class Track:
+    """Show mesh, landmarks, masks and confidence over a clip."""
+
+    clip: Annotated[Path, tyro.conf.Positional]
+    """The clip."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The overlay video to write."""
+    person: str | None = None
+    """Which person of the clip: a number, or a photo of them."""
+    overwrite: bool = False
+    """Replace the output if it exists."""
+    json: bool = False
+    """Machine-readable progress on standard output."""
+    verbose: Verbose = False
+    """Show tracebacks of internal errors."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.pipeline.overlay import write_overlay
+
+        write_overlay(self.clip, self.out, self.person, overwrite=self.overwrite, observer=terminal)
+        terminal.emit("result", out=str(self.out))
+        terminal.say(str(self.out))
+        return 0
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """Render novel views and expressions of a finished job's head (Fig. 8)."""
+
+    work: Annotated[Path, tyro.conf.Positional]
+    """Workspace of the job."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("orbit.mp4")
+    """The video to write."""
+    frame: int | None = None
+    """Frame of the clip whose expression is shown; default: the one tracked best."""
+    yaw: float = 30.0
+    """The head turns by this many degrees to either side."""
+    size: int = 512
+    """Width and height of the video, in pixels."""
+    overwrite: bool = False
+    """Replace the output if it exists."""
+    json: bool = False
+    """Machine-readable progress on standard output."""
+    verbose: Verbose = False
+    """Show tracebacks of internal errors."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.pipeline.orbit import write_orbit
+
+        write_orbit(self.work, self.out, self, observer=terminal)
+        terminal.emit("result", out=str(self.out))
+        terminal.say(str(self.out))
+        return 0
+
+
+@dataclass(frozen=True)
+class ConsentNew:
+    """Write a new consent record, to be completed by those who give it."""
+
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("consent.toml")
+    """The record to write."""
+    kind: Literal["consent", "synthetic", "evaluation"] = "consent"
+    """Consent of real people; people who do not exist; or published test material."""
+    source_name: str = ""
+    """Who gives the head."""
+    source_contact: str = ""
+    """How to reach them."""
+    target_name: str = ""
+    """Who is in the clip."""
+    target_contact: str = ""
+    """How to reach them."""
+    project: str = ""
+    """What the swap is for."""
+    uses: tuple[str, ...] = ()
+    """What the result may be used for."""
+    territories: tuple[str, ...] = ()
+    """Where it may be used."""
+    days: int = 365
+    """How many days the record is valid, from today."""
+    allow_label_off: bool = False
+    """Allow results without the visible label."""
+    allow_watermark_off: bool = False
+    """Allow results without the watermark."""
+    overwrite: bool = False
+    """Replace the file if it exists."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.cli.consent import new
+
+        terminal.say(str(new(self)))
+        return 0
+
+
+@dataclass(frozen=True)
+class ConsentCheck:
+    """Say whether a consent record covers some photos."""
+
+    record: Annotated[Path, tyro.conf.Positional]
+    """The record."""
+    source: tuple[Path, ...] = ()
+    """Photos, or a folder of photos."""
+    target: Path | None = None
+    """The clip."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.cli.consent import check
+
+        return check(self, terminal)
+
+
+@dataclass(frozen=True)
+class ConsentSign:
+    """Bind photos to a consent record and sign it with this user's key."""
+
+    record: Annotated[Path, tyro.conf.Positional]
+    """The record; it is rewritten."""
+    source: tuple[Path, ...] = ()
+    """Photos, or a folder of photos, to bind if none are bound yet."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.cli.consent import sign
+
+        sign(self)
+        terminal.say(str(self.record))
+        return 0
+
+
+@dataclass(frozen=True)
+class Consent:
+    """Consent records: who is shown, who allows what, until when."""
+
+    action: (
+        Annotated[ConsentNew, tyro.conf.subcommand("new")]
+        | Annotated[ConsentCheck, tyro.conf.subcommand("check")]
+        | Annotated[ConsentSign, tyro.conf.subcommand("sign")]
+    )
+
+    @property
+    def json(self) -> bool:
+        """Whether the action prints JSON."""
+        return getattr(self.action, "json", False)
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        return self.action.run(terminal)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Show, rotate or replace the key that signs outputs."""
+
+    action: Annotated[Literal["show", "rotate", "export-root", "import"], tyro.conf.Positional] = "show"
+    """What to do. `export-root` writes the certificate that lets others check this user's signatures."""
+    certificates: Path | None = None
+    """Certificate chain (PEM, leaf first) for `import`."""
+    key: Path | None = None
+    """Private key (PEM, P-256) for `import`."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("gswap-root.pem")
+    """File for `export-root`."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.cli.keys import act
+
+        return act(self, terminal)
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Say what a file declares about itself: manifest, signer, ingredients, watermark, marks."""
+
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Videos and pictures, ours or others'."""
+    json: bool = False
+    """Print one JSON object per file."""
+    verbose: Verbose = False
+    """Show tracebacks of internal errors."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.cli.verify import verify
+
+        return verify(self, terminal)
+
+
+@dataclass(frozen=True)
+class Status:
+    """Show what is done in a workspace."""
+
+    work: Annotated[Path, tyro.conf.Positional]
+    """The workspace."""
+    json: bool = False
+    """Print one JSON object per step."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.pipeline.workspace import STEP_NAMES, states
+
+        for state in states(self.work, STEP_NAMES):
+            cost = f"{state.timing.wall_seconds:8.1f} s" if state.timing else " " * 10
+            done = "done" if state.done else "unfinished"
+            terminal.say(f"{state.step:<9} {state.fingerprint}  {done:<10} {cost} {state.bytes / 2**20:8.1f} MB")
+            terminal.emit("step", **dataclasses.asdict(state))
+        return 0
+
+
+@dataclass(frozen=True)
+class Purge:
+    """Erase the biometric data of a workspace: photos, tracks, masks, generated images, the portrait."""
+
+    work: Annotated[Path, tyro.conf.Positional]
+    """The workspace."""
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.output.purge import purge
+        from gswap.pipeline.workspace import Workspace, is_workspace
+
+        if is_workspace(self.work):
+            with Workspace(self.work):
+                pass  # refuses when somebody works in it
+        result = purge(self.work)
+        terminal.emit("purged", files=result.removed_files, bytes=result.removed_bytes)
+        terminal.say(f"Erased {result.removed_files} files ({result.removed_bytes / 2**20:.1f} MB).")
+        return 0
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Print what works on this machine."""
+
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.cli.doctor import examine
+
+        findings = examine()
+        for finding in findings:
+            terminal.say(f"{'ok ' if finding.ok else '-- '} {finding.name:<22} {finding.detail}")
+            terminal.emit("finding", **dataclasses.asdict(finding))
+        return 0 if all(f.ok or not f.required for f in findings) else 78
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Time a part, as ratios against a reference run beside it."""
+
+    what: Annotated[Literal["splat"], tyro.conf.Positional] = "splat"
+    """Which part."""
+    json: bool = False
+    """Print one JSON object."""
+    verbose: Verbose = False
+    """Show tracebacks of internal errors."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.bench import splat
+
+        for name, value in splat.run().items():
+            terminal.say(f"{name}: {value}")
+            terminal.emit("bench", name=name, value=value)
+        return 0

@@ -1,0 +1,109 @@
+"""A whole head swap: check, run the steps, publish, report."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from gswap.foundation.types import StepTiming
+from gswap.pipeline import preflight as checks
+from gswap.pipeline.config import Job
+from gswap.pipeline.observer import StepObserver
+from gswap.pipeline.publish import is_published, publish
+from gswap.pipeline.report import write_job_report
+from gswap.pipeline.runner import Step, plan, run
+from gswap.pipeline.steps import deliver, fit, ingest, perceive, render, retrack, segment, swap, track
+from gswap.pipeline.workspace import Workspace
+
+STEPS: tuple[Step, ...] = (
+    ingest.STEP,
+    perceive.STEP,
+    track.STEP,
+    segment.STEP,
+    swap.STEP,
+    retrack.STEP,
+    fit.STEP,
+    render.STEP,
+    deliver.STEP,
+)
+
+
+@dataclass(frozen=True)
+class SwapResult:
+    """What a job made."""
+
+    out: Path
+    written: tuple[Path, ...]
+    report: Path
+    """The HTML report; its JSON lies beside it."""
+    sheet: Path
+    """Contact sheet: target | photo | I_gen | I_out."""
+    folders: dict[str, Path]
+    """Folder of every step's result."""
+    timings: tuple[StepTiming, ...]
+    advice: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+class _Recorder(StepObserver):
+    """Passes everything on and keeps the timings."""
+
+    def __init__(self, inner: StepObserver) -> None:
+        self.inner = inner
+        self.timings: list[StepTiming] = []
+
+    def started(self, step: str, number: int, count: int) -> None:
+        self.inner.started(step, number, count)
+
+    def progress(self, step: str, done: int, total: int, note: str) -> None:
+        self.inner.progress(step, done, total, note)
+
+    def finished(self, timing: StepTiming) -> None:
+        self.timings.append(timing)
+        self.inner.finished(timing)
+
+
+def run_job(job: Job, observer: StepObserver | None = None) -> SwapResult:
+    """Swap a head.
+
+    A finished step of an earlier run with the same inputs and options is reused; a killed run continues.
+
+    Args:
+        job: What to do.
+        observer: Told of every step.
+
+    Raises:
+        GswapError: See :mod:`gswap.foundation.errors`; nothing half-written is left behind.
+    """
+    recorder = _Recorder(observer or StepObserver())
+    if job.out.exists() and not job.overwrite:
+        again = dataclasses.replace(job, overwrite=True)
+        checks.preflight(again)
+        folder = job.work / "deliver" / plan(job, STEPS)["deliver"]
+        if not is_published(job, folder):
+            checks.preflight(job)  # refuses: the output exists
+        job = again
+    found = checks.preflight(job)
+    with Workspace(job.work) as workspace:
+        record = checks.bind_consent(job, found)
+        folders = run(job, STEPS, workspace, recorder)
+        key = plan(job, STEPS)["deliver"]
+        if is_published(job, folders["deliver"]):
+            written = [job.out]
+        else:
+            written = publish(job, record, folders["deliver"], key)
+        notes = {step.name: workspace.notes(step.name, folders[step.name].name) for step in STEPS}
+        report = write_job_report(job, folders, notes, tuple(recorder.timings), written)
+    advice = tuple(notes["swap"].get("advice", ()))
+    warnings = tuple(w for step in STEPS for w in notes[step.name].get("warnings", ()))
+    return SwapResult(
+        out=job.out,
+        written=tuple(written),
+        report=report,
+        sheet=folders["deliver"] / "sheet.png",
+        folders=folders,
+        timings=tuple(recorder.timings),
+        advice=advice,
+        warnings=warnings,
+    )

@@ -1,0 +1,79 @@
+"""Publish: sign what was delivered and put it where the user wants it. The last act of a job."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from gswap.foundation.store import atomic_path, read_json, write_json
+from gswap.output import consent, keys
+from gswap.output.manifest import Provenance, can_sign, sign_file
+from gswap.output.sidecar import write_sidecar
+from gswap.pipeline.config import Job
+from gswap.pipeline.fingerprint import fingerprint, hash_file
+from gswap.pipeline.steps import deliver
+from gswap.pipeline.steps.ingest import source_files
+
+RECORD = "published.json"
+
+
+def provenance_of(job: Job, record: consent.ConsentRecord, key: str) -> Provenance:
+    """What the manifest says about a job."""
+    return Provenance(
+        recipe=job.recipe,
+        config_hash=fingerprint(job.settings, job.mouth, job.detail, job.seed),
+        consent_hash=consent.record_hash(record),
+        watermark_id=deliver.watermark_id(key) if job.watermark else None,
+        label=job.label != "off",
+    )
+
+
+def publish(job: Job, record: consent.ConsentRecord, folder: Path, key: str) -> list[Path]:
+    """Sign the delivered files to their final names; returns what was written.
+
+    Args:
+        job: The job.
+        record: Its consent record, bound to the photos.
+        folder: The folder of the finished deliver step.
+        key: That step's fingerprint.
+
+    Raises:
+        OutputError: Signing failed; the output is not published.
+    """
+    identity = keys.load_or_create()
+    provenance = provenance_of(job, record, key)
+    pairs = [(deliver.video_path(folder, job.out), job.out)]
+    if job.compare is not None:
+        pairs.append((deliver.compare_path(folder, job.compare), job.compare))
+    written = []
+    for source, final in pairs:
+        if can_sign(final):
+            sign_file(
+                source,
+                final,
+                parent=job.target,
+                components=source_files(job),
+                provenance=provenance,
+                signer=identity,
+            )
+            written.append(final)
+        else:
+            with atomic_path(final) as part:
+                shutil.copyfile(source, part)
+            written += [final, write_sidecar([final], provenance=provenance, signer=identity)]
+    write_json(
+        folder / RECORD, {"out": str(job.out.resolve()), "sha256": {str(p.resolve()): hash_file(p) for p in written}}
+    )
+    return written
+
+
+def is_published(job: Job, folder: Path) -> bool:
+    """Whether the files where the job would write are the very ones that this workspace published."""
+    path = folder / RECORD
+    if not path.exists():
+        return False
+    hashes: dict[str, str] = read_json(path)["sha256"]
+    wanted = {job.out.resolve()} | ({job.compare.resolve()} if job.compare is not None else set())
+    return wanted <= {Path(p) for p in hashes} and all(
+        Path(p).exists() and hash_file(Path(p)) == digest for p, digest in hashes.items()
+    )

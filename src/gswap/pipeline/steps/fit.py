@@ -1,0 +1,59 @@
+"""Fit: I_gen, plate and track -> the dynamic portrait (Sec. III-C)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gswap.body.models import load_body
+from gswap.foundation.store import encode_png, read_body_track, write_bytes
+from gswap.foundation.types import RgbImage
+from gswap.pipeline.config import Job
+from gswap.pipeline.fingerprint import hash_file
+from gswap.pipeline.runner import Step, StepContext
+from gswap.pipeline.steps import segment, swap
+from gswap.pipeline.steps.track import BODY
+from gswap.portrait.fit import fit_portrait
+from gswap.portrait.io import load_portrait, save_portrait
+from gswap.splat import get_rasterizer
+
+PORTRAIT = "portrait.safetensors"
+
+
+def _config(job: Job) -> object:
+    given = hash_file(job.portrait) if job.portrait is not None else None
+    return {"fit": job.settings.fit, "seed": job.seed, "portrait": given, "device": job.device}
+
+
+def rasterizer_name(job: Job) -> str:
+    """The splatting backend of a job."""
+    return "cuda" if job.device == "cuda" else "auto"
+
+
+def _run(context: StepContext) -> None:
+    job, folders = context.job, context.folders
+    model = load_body(BODY)
+    drive = read_body_track(folders["retrack"] / "drive.safetensors")
+    if job.portrait is not None:
+        portrait = load_portrait(job.portrait, model)
+        save_portrait(context.folder / PORTRAIT, portrait)
+        context.notes |= {"portrait": "given"}
+        return
+
+    def on_preview(step: int, sheet: RgbImage) -> None:
+        write_bytes(context.folder / f"preview{step:05d}.png", encode_png(sheet))
+
+    portrait = fit_portrait(
+        segment.load_target(folders, len(drive)),
+        swap.load_swap(folders, len(drive)),
+        drive,
+        model,
+        dataclasses.replace(job.settings.fit, seed=job.seed),
+        rasterize=get_rasterizer(rasterizer_name(job)),
+        state=context.folder,
+        progress=context.progress,
+        on_preview=on_preview,
+    )
+    save_portrait(context.folder / PORTRAIT, portrait)
+
+
+STEP = Step("fit", 1, ("segment", "swap", "retrack"), _config, _run)

@@ -1,0 +1,62 @@
+"""Render: the portrait driven by the target's track -> I_out (eq. 7-12), with the layers of a compositor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gswap.body.models import load_body
+from gswap.foundation.store import PngStore, read_body_track
+from gswap.foundation.types import Render
+from gswap.pipeline.config import Job
+from gswap.pipeline.runner import Step, StepContext
+from gswap.pipeline.steps import fit, ingest, segment, swap
+from gswap.pipeline.steps.track import BODY
+from gswap.portrait.drive import render_portrait
+from gswap.portrait.io import load_portrait
+from gswap.splat import get_rasterizer
+
+STORES = ("rgb", "alpha", "foreground", "edited")
+"""The plate is the swap step's."""
+
+
+def _config(job: Job) -> object:
+    return {"detail": job.detail, "device": job.device}
+
+
+def _run(context: StepContext) -> None:
+    job, folders = context.job, context.folders
+    model = load_body(BODY)
+    drive = read_body_track(folders["retrack"] / "drive.safetensors")
+    count = len(drive)
+    stores = {name: PngStore(context.folder / name, count) for name in STORES}
+    missing = [t for t in range(count) if drive.valid[t] and not all(t in s for s in stores.values())]
+    if not missing:
+        return
+    shots = ingest.load_clip(folders["ingest"], job).shots
+    frames = render_portrait(
+        load_portrait(folders["fit"] / fit.PORTRAIT, model),
+        segment.load_target(folders, count),
+        swap.load_swap(folders, count),
+        drive,
+        model,
+        rasterize=get_rasterizer(fit.rasterizer_name(job)),
+        detail=job.detail,
+        progress=context.progress,
+        frames=missing,
+        shots=shots,
+    )
+    for t, render in frames:
+        for name, store in stores.items():
+            store.write(t, getattr(render, name))
+
+
+def load_render(folders: dict[str, Path], count: int, t: int) -> Render | None:
+    """I_out of a frame, or ``None`` where the frame passes through."""
+    stores = {name: PngStore(folders["render"] / name, count) for name in STORES}
+    if t not in stores["edited"]:
+        return None
+    plate = PngStore(folders["swap"] / "plate", count)
+    return Render(plate=plate[t], **{name: store[t] for name, store in stores.items()})
+
+
+STEP = Step("render", 1, ("ingest", "segment", "swap", "retrack", "fit"), _config, _run)

@@ -1,0 +1,66 @@
+"""Retrack: landmarks of I_gen -> the new head's shape and the constant bias -> the track that drives the portrait."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gswap.body.bias import retrack
+from gswap.body.models import load_body
+from gswap.foundation.store import read_body_track, read_face_track, write_body_track, write_face_track
+from gswap.perception.clip import landmarks_near
+from gswap.pipeline.config import Job
+from gswap.pipeline.runner import Step, StepContext
+from gswap.pipeline.steps import segment, swap
+from gswap.pipeline.steps.track import BODY
+
+SAMPLES = 40
+"""Frames of I_gen that are looked at: shape and bias are constant over a clip."""
+
+
+def _config(job: Job) -> object:
+    return {"track": job.settings.track, "samples": SAMPLES}
+
+
+def _run(context: StepContext) -> None:
+    folders = context.folders
+    faces = read_face_track(folders["perceive"] / "faces.safetensors")
+    body = segment.restrict(read_body_track(folders["track"] / "body.safetensors"), faces)
+    target = segment.load_target(folders, len(faces))
+    generated = swap.load_swap(folders, len(faces))
+    usable = np.flatnonzero(body.valid & ~faces.duplicate)
+    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, min(SAMPLES, len(usable))).round().astype(int))]
+    hints = {int(t): target.window.to_work(int(t), faces.landmarks[t]) for t in chosen}
+
+    def to_frame(t: int, points: np.ndarray) -> np.ndarray:
+        out = points / target.window.scale
+        out[:, 0] += target.window.x[t]
+        out[:, 1] += target.window.y[t]
+        return out
+
+    found = landmarks_near(generated.rgb, hints, context.job.settings.perceive, progress=context.progress)
+    gen_faces = faces_of_generated(faces, {t: to_frame(t, points) for t, points in found.items()})
+    drive = retrack(gen_faces, faces, body, load_body(BODY), context.job.settings.track)
+    write_face_track(context.folder / "gen_faces.safetensors", gen_faces)
+    write_body_track(context.folder / "drive.safetensors", drive)
+    context.notes |= {"frames": len(found)}
+
+
+def faces_of_generated(faces, found):
+    """The face track of I_gen: valid where it was looked at and found."""
+    import dataclasses
+
+    landmarks = np.full_like(faces.landmarks, np.nan)
+    valid = np.zeros(len(faces), bool)
+    for t, points in found.items():
+        landmarks[t] = points
+        valid[t] = True
+    return dataclasses.replace(
+        faces,
+        landmarks=landmarks,
+        valid=valid,
+        bridged=np.zeros(len(faces), bool),
+        embedding=np.full_like(faces.embedding, np.nan),
+    )
+
+
+STEP = Step("retrack", 1, ("perceive", "track", "segment", "swap"), _config, _run)

@@ -1,0 +1,73 @@
+"""Swap: photos + frames + masks -> I_gen, one head-swapped image per frame (Sec. III-B), or I_gen from elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from gswap.body.models import load_body
+from gswap.foundation.store import PngStore, read_body_track, read_face_track, read_json, write_json
+from gswap.foundation.types import SwapFrame, SwapSet
+from gswap.pipeline.config import Job
+from gswap.pipeline.fingerprint import hash_file
+from gswap.pipeline.runner import Step, StepContext
+from gswap.pipeline.steps import segment
+from gswap.pipeline.steps.track import BODY
+from gswap.swap.embedded.swapper import EmbeddedSwapper
+from gswap.swap.generated import GeneratedFrames
+
+STORES = ("rgb", "head", "neck", "plate", "confidence")
+
+
+def _config(job: Job) -> object:
+    generated = None
+    if job.generated is not None:
+        generated = [hash_file(p) for p in sorted(job.generated.rglob("*")) if p.is_file()]
+    return {"swap": job.settings.swap, "mouth": job.mouth, "generated": generated}
+
+
+def _run(context: StepContext) -> None:
+    job, folders = context.job, context.folders
+    faces = read_face_track(folders["perceive"] / "faces.safetensors")
+    body = segment.restrict(read_body_track(folders["track"] / "body.safetensors"), faces)
+    count = len(faces)
+    target = segment.load_target(folders, count)
+    make: Callable[[int], SwapFrame]
+    if job.generated is not None:
+        generated = GeneratedFrames(job.generated, target, faces)
+        make, advice, choices = generated.frame, (), {}
+    else:
+        swapper = EmbeddedSwapper(
+            target,
+            faces,
+            body,
+            segment.load_photos(folders),
+            read_face_track(folders["perceive"] / "photo_faces.safetensors"),
+            read_body_track(folders["track"] / "photo_body.safetensors"),
+            load_body(BODY),
+            dataclasses.replace(job.settings.swap, mouth=job.mouth),
+        )
+        make, advice = swapper.frame, swapper.advice()
+        choices = {str(t): swapper.choice(t) for t in range(count) if body.valid[t]}
+    stores = {name: PngStore(context.folder / name, count) for name in STORES}
+    for t in range(count):
+        if body.valid[t] and not all(t in store for store in stores.values()):
+            frame = make(t)
+            for name, store in stores.items():
+                store.write(t, np.ascontiguousarray(getattr(frame, name)))
+        context.progress(t + 1, count, "I_gen")
+    write_json(context.folder / "swap.json", {"advice": list(advice)})
+    write_json(context.folder / "choices.json", choices)
+    context.notes |= {"advice": list(advice), "generated": job.generated is not None}
+
+
+def load_swap(folders: dict[str, object], count: int) -> SwapSet:
+    """I_gen."""
+    folder = folders["swap"]
+    stores = {name: PngStore(folder / name, count) for name in STORES}  # type: ignore[operator]
+    return SwapSet(advice=tuple(read_json(folder / "swap.json")["advice"]), **stores)  # type: ignore[operator]
+
+
+STEP = Step("swap", 1, ("ingest", "perceive", "track", "segment"), _config, _run)
