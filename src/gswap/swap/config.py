@@ -46,7 +46,7 @@ class SelectConfig:
     """Gap of the photo's lips beyond 1.4 times the target's, in eye distances, that costs 1."""
     too_closed: tuple[float, float] = (1.5, 2.2)
     """Price of a mouth photo that is not open enough; the second when it shows teeth."""
-    teeth: float = 3.0
+    teeth: float = 6.0
     """Price of a mouth photo that is all teeth where the target shows none, or the reverse."""
     switch_base: float = 6.0
     """Price of a switch of the head's photo."""

@@ -110,9 +110,9 @@ def _outline_reach(alpha: np.ndarray, middle: Float[np.ndarray, "2"]) -> Float[n
 
 
 def _nearest_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    return cKDTree(others).query(points)[0]
+    return KDTree(others).query(points)[0]
 
 
 def build_geometry(

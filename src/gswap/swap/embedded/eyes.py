@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import RBFInterpolator
@@ -9,7 +10,7 @@ from scipy.interpolate import RBFInterpolator
 from gswap.foundation.geometry import similarity
 from gswap.foundation.imaging import blur, fill_polygon
 from gswap.foundation.landmarks import BROW_LEFT, BROW_RIGHT
-from gswap.swap.embedded.regions import LOG_FLOOR, Points2, mean_log
+from gswap.swap.embedded.regions import LOG_FLOOR, Points2, mean_log, smooth_contour
 from gswap.swap.embedded.retarget import EYES
 
 IRIS_STENCIL = 0.9 * np.array([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
@@ -24,18 +25,25 @@ BARELY_SHUT = 0.05
 """Below this the eye counts as open."""
 
 
-def map_eyeballs(mapping: Float[np.ndarray, "h w 2"], points: Points2, photo_points: Points2) -> None:
-    """Overwrite the dense map inside both eye openings (in place).
+def eyeball_layer(
+    points: Points2, photo_points: Points2, size: tuple[int, int], face_width: float
+) -> tuple[Float[np.ndarray, "h w 2"], Float[np.ndarray, "h w"]]:
+    """Where to look up the inside of both eye openings in the photo, and their soft area.
 
     A thin-plate spline through the lid contour and five points that carry the iris. Where the target's eye is less
     open than the photo's, the lid hides part of the eyeball: its contour aims at where it would lie on the photo's.
 
     Args:
-        mapping: Photo coordinates per output pixel, continuous.
         points: Landmarks in the output.
         photo_points: Landmarks in the photo.
+        size: Height and width of the output.
+        face_width: Of the output's face, pixels.
+
+    Returns:
+        Continuous photo coordinates (0 where the mask is 0), and the mask.
     """
-    h, w = mapping.shape[:2]
+    mapping = np.zeros((*size, 2), np.float32)
+    mask = np.zeros(size, np.float32)
     for _, contour, iris in EYES:
         goal = points[list(contour)]
         source = photo_points[list(contour)].copy()
@@ -45,13 +53,16 @@ def map_eyeballs(mapping: Float[np.ndarray, "h w 2"], points: Points2, photo_poi
         covered = source[0, 1] + (goal[:, 1] - goal[0, 1]) / scale
         source[9:, 1] = np.maximum(source[9:, 1], covered[9:])
         source[1:8, 1] = np.minimum(source[1:8, 1], covered[1:8])
-        ys, xs = np.nonzero(fill_polygon(goal, h, w) > 0.02)
-        if len(xs) < 4 or scale <= 0:
+        opening = blur(fill_polygon(smooth_contour(goal), *size), max(0.5, 0.003 * face_width))
+        ys, xs = np.nonzero(opening > 0.01)
+        if len(xs) < 4:
             continue
         knots = np.vstack([goal, points[iris[0]] + IRIS_STENCIL * radius * scale])
         values = np.vstack([source, centre + IRIS_STENCIL * radius])
         spline = RBFInterpolator(knots, values, kernel="thin_plate_spline", smoothing=STIFFNESS)
         mapping[ys, xs] = spline(np.stack([xs, ys], -1) + 0.5)
+        mask = np.maximum(mask, opening)
+    return mapping, mask
 
 
 def shut_lids(
@@ -76,8 +87,6 @@ def shut_lids(
     Returns:
         Where something was replaced, 0 to 1.
     """
-    import cv2
-
     h, w = colour.shape[:2]
     touched = np.zeros((h, w), np.float32)
     for amount, (_, contour, _), brow in zip(shut, EYES, (BROW_RIGHT, BROW_LEFT), strict=True):

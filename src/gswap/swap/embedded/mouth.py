@@ -26,7 +26,7 @@ TEETH_HEIGHT = 0.085
 """Visible height of painted upper teeth, in eye distances."""
 ENAMEL = (1.0, 0.96, 0.88)
 """Tint of painted teeth under white light."""
-CAVITY, TONGUE, TEETH = 0.16, 0.62, 1.35
+CAVITY, TONGUE, TEETH = 0.24, 0.74, 1.35
 """Painted brightness relative to the lips: behind, tongue, teeth."""
 
 
@@ -72,12 +72,22 @@ class Interior:
 
     def chart(self) -> Float[np.ndarray, "h w 2"]:
         """Per pixel: from the right corner (-1) to the left (1), and from the upper lip (0) to the lower (1)."""
-        corners = np.zeros((478, 2))
-        for k, (upper, lower) in enumerate(zip(LIPS_INNER_UPPER, LIPS_INNER_LOWER, strict=True)):
-            corners[upper] = k / 5 - 1, 0
-            if 0 < k < 10:
-                corners[lower] = k / 5 - 1, 1
-        return self.strip_map(corners)
+        right, left = self.points[LIPS_INNER_UPPER[0]], self.points[LIPS_INNER_UPPER[-1]]
+        axis = (left - right) / 2
+        h, w = self.size
+        x = np.arange(w, dtype=np.float32)[None] + np.float32(0.5 - right[0] - axis[0])
+        y = np.arange(h, dtype=np.float32)[:, None] + np.float32(0.5 - right[1] - axis[1])
+        across = (x * axis[0] + y * axis[1]) / max(float(axis @ axis), 1e-6)
+        above, below = (self._distance(chain) for chain in (LIPS_INNER_UPPER, LIPS_INNER_LOWER))
+        down = blur(above / np.maximum(above + below, 1e-3), 0.05 * float(np.linalg.norm(axis)))
+        return np.stack([across, down], -1).astype(np.float32)
+
+    def _distance(self, chain: tuple[int, ...]) -> Float[np.ndarray, "h w"]:
+        """Distance to one of the two inner lips."""
+        line = np.full(self.size, 255, np.uint8)
+        corners = np.round((self.points[list(chain)] - 0.5) * 16).astype(np.int32)
+        cv2.polylines(line, [corners], False, (0,), 1, cv2.LINE_8, 4)
+        return np.asarray(cv2.distanceTransform(line, cv2.DIST_L2, 5), np.float32)
 
 
 def _sample(image: UInt8[np.ndarray, "h w 3"], mapping: np.ndarray) -> Float[np.ndarray, "h w 3"]:
@@ -147,7 +157,7 @@ def painted(
     chart = interior.chart()
     across, down = chart[..., 0], chart[..., 1]
     bright = float(luminance(lips.astype(np.float32)))
-    dark = CAVITY * (0.6 * lips + 0.4 * bright)
+    dark = CAVITY * (0.85 * lips + 0.15 * bright)
     colour = np.ones((*interior.size, 3), np.float32) * dark.astype(np.float32)
     tongue = _smoothstep((0.75 - np.hypot(across / 1.1, (down - 1.12) / 0.75)) / 0.25 + 0.5)
     tongue *= np.clip((gap - 0.05) / 0.1, 0, 1)
@@ -167,7 +177,7 @@ def painted(
         row = _smoothstep((reach - down) / 0.10 + 0.5) * np.clip(gap / 0.02, 0, 1)
     colour += row[..., None] * (enamel.astype(np.float32) - colour)
     edge = np.clip(np.minimum(down, 1 - down) * max(gap, 0.02) / 0.02, 0, 1) * np.clip(4 * (1 - np.abs(across)), 0, 1)
-    return np.clip(colour * (0.6 + 0.4 * edge)[..., None], 0, 255).astype(np.float32)
+    return np.clip(colour * (0.75 + 0.25 * edge)[..., None], 0, 255).astype(np.float32)
 
 
 def _natural_rows(points: Points2, stretch: float) -> Points2:

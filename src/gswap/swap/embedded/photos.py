@@ -18,6 +18,8 @@ HEAD_BOX = (1.4, 1.3, 1.5)
 """Kept around the face mesh: sideways in face widths; up and down in face heights."""
 EDGE_FADE = 8.0
 """Pixels over which the head fades out at a photo's edge."""
+GREYISH = 0.05
+"""Saturation limit below which a picture is taken for grey."""
 HAIR_EDGE_FADE = 0.08
 """Share of the photo's height over which long hair fades out at its bottom edge."""
 
@@ -98,9 +100,9 @@ def apply_gain(image: UInt8[np.ndarray, "h w 3"], gain: Float[np.ndarray, "3"]) 
 
 
 def teeth_share(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> float:
-    """Share of a mouth's interior that is teeth: brighter and less saturated than the lips around it.
+    """Share of a mouth's interior that is teeth: brighter than the lips, less saturated than lips and skin around.
 
-    The lips are lit alike, so that the measure depends neither on exposure nor on the colour of the skin.
+    Both are lit as the teeth are, so that the measure depends neither on exposure nor on the colour of the skin.
     """
     box_points = points[list(LIPS_OUTER)]
     x0, y0 = np.maximum(np.floor(box_points.min(0)).astype(int) - 2, 0)
@@ -117,5 +119,11 @@ def teeth_share(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> float:
     light = luminance(patch)
     high, low = patch.max(-1), patch.min(-1)
     saturation = (high - low) / (high + LOG_FLOOR)
-    teeth = (light > 1.1 * np.median(light[lips])) & (saturation < 0.8 * np.median(saturation[lips]))
+    around = ~outer & (inner < 0.1)
+    limit = 0.8 * min(float(np.median(saturation[part])) for part in (lips, around) if part.any())
+    lip_light = float(np.median(light[lips]))
+    if limit < GREYISH:  # no colours to tell teeth by
+        teeth = light > 1.5 * lip_light
+    else:
+        teeth = (light > 1.1 * lip_light) & (saturation < limit)
     return float(teeth[interior].mean())

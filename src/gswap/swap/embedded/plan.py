@@ -23,6 +23,8 @@ from gswap.swap.embedded.select import Choice, Missing, MouthLook, advise, choos
 
 COLOUR_SAMPLES = 20
 """Frames over which the target's complexion is averaged."""
+SHOWS_TEETH = 0.1
+"""Share of a photo's mouth interior that is teeth, from which its teeth can be used."""
 SHUT_EYE = 0.5
 """Lid opening relative to the neutral below which an eye counts as shut."""
 
@@ -111,7 +113,7 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
         shell=replace(head_shell, vertices=to_target(head_shell.vertices), centre=to_target(head_shell.centre)),
         gain=adopted_gain(_complexion(inputs.target, frames), _photo_complexion(photos[usual]), cfg.relight),
         borrowed_lids=lids,
-        teeth_photo=int(teeth.argmax()) if teeth.max() > 0.25 else -1,
+        teeth_photo=int(teeth.argmax()) if teeth.max() > SHOWS_TEETH else -1,
         advice=advise(_missing(frames, looks, lids, angle, cfg), cfg.select),
         long_hair=images.long_hair,
     )

@@ -19,6 +19,8 @@ SLIGHTLY_OPEN = 0.02
 """Mouth gap, in eye distances, above which a closed photo is not enough."""
 SHOWS_TEETH_GAP = 0.03
 """Mouth gap of a photo, in eye distances, above which it may show teeth."""
+BARED = 0.06
+"""Share of teeth in the mouth that counts as showing none."""
 IRIS_WEIGHT = 4.0
 """Extra weight of each iris point against one point of the lids."""
 
@@ -152,7 +154,7 @@ def mouth_mismatch(frames: MouthLook, photos: MouthLook, cfg: SelectConfig) -> C
 def interior_fits(frames: MouthLook, photos: MouthLook, cfg: SelectConfig) -> Bool[np.ndarray, "t n"]:
     """Whether a photo's mouth interior can stand in for a frame's."""
     open_enough = photos.gap[None] >= cfg.gap_enough * frames.gap[:, None]
-    bared = photos.teeth[None] > frames.teeth[:, None] + 0.35  # a closing mouth must not flash a grin's teeth
+    bared = photos.teeth[None] > 2 * frames.teeth[:, None] + BARED  # a closing mouth must not flash a grin's teeth
     return open_enough & ~bared
 
 

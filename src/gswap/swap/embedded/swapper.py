@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gswap.foundation.errors import InputError
-from gswap.foundation.imaging import blend_multiband
+from gswap.foundation.imaging import blend_multiband, over
 from gswap.foundation.landmarks import BROW_LEFT, BROW_RIGHT, EYE_LEFT, EYE_RIGHT, mouth_gap
 from gswap.foundation.protocols import BodyModel
 from gswap.foundation.types import BodyTrack, FaceTrack, PhotoSet, SwapFrame, TargetSet
@@ -18,7 +18,7 @@ from gswap.swap.embedded import mouth as mouths
 from gswap.swap.embedded.compose import Crop, in_front, kept_torso, stack, to_image8, to_mask
 from gswap.swap.embedded.confidence import confidence, sampling_density
 from gswap.swap.embedded.densemap import Geometry, build_geometry, photo_map, photo_points
-from gswap.swap.embedded.eyes import map_eyeballs, shut_lids
+from gswap.swap.embedded.eyes import eyeball_layer, shut_lids
 from gswap.swap.embedded.neck import build_neck
 from gswap.swap.embedded.plan import Inputs, Plan, make_plan
 from gswap.swap.embedded.regions import MOUTH_HULL, Points2, eyes_mask, mouth_mask, oval_mask, skin_mask
@@ -173,13 +173,12 @@ class EmbeddedSwapper:
         for share, i in zip(shares, chosen, strict=True):
             photo = self.plan.photos[i]
             mapping = self._map(t, part, int(i))
+            matte = _look_up(photo.alpha, mapping, cv2.INTER_LINEAR)
+            warped = _look_up(photo.foreground, mapping, cv2.INTER_CUBIC)
             if eyes:
-                map_eyeballs(mapping, part.points, photo.points)
-            shifted = mapping - np.float32(0.5)
-            warped = cv2.remap(
-                photo.foreground, shifted[..., 0], shifted[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-            )
-            matte = cv2.remap(photo.alpha, shifted[..., 0], shifted[..., 1], cv2.INTER_LINEAR, borderValue=(0,))
+                inside, opening = eyeball_layer(part.points, photo.points, (h, w), part.face_width)
+                eyeballs = _look_up(photo.foreground, inside, cv2.INTER_CUBIC)
+                warped = over(eyeballs.astype(np.float32), opening, warped.astype(np.float32))
             cover = matte.astype(np.float32) * np.float32(share / 255)
             weight = cover + np.float32(1e-3 * share)  # colours stay defined where no photo covers
             colour += warped * weight[..., None]
@@ -257,3 +256,10 @@ class EmbeddedSwapper:
                 other = mouths.painted(interior, mouths.lip_colour(colour, interior.points), gap, teeth)
             picture = picture + np.float32(1 - share) * other
         return picture, 1 - share
+
+
+def _look_up(image: np.ndarray, mapping: Float[np.ndarray, "h w 2"], interpolation: int) -> np.ndarray:
+    """Sample an 8-bit image at continuous coordinates; mattes are 0 outside, colours continue."""
+    shifted = mapping - np.float32(0.5)
+    border = cv2.BORDER_CONSTANT if image.ndim == 2 else cv2.BORDER_REPLICATE
+    return cv2.remap(image, shifted[..., 0], shifted[..., 1], interpolation, borderMode=border)
