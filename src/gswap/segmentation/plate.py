@@ -15,18 +15,17 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from gswap.foundation.errors import InternalError
-from gswap.foundation.imaging import blur, disc, smooth_fill
+from gswap.foundation.imaging import blur, smooth_fill
 from gswap.foundation.landmarks import CHIN
 from gswap.foundation.types import Masks, RgbImage, Shot, Window
 from gswap.segmentation.config import PlateConfig
-from gswap.segmentation.hole import clothes_mask, hole_mask
+from gswap.segmentation.hole import clothes_mask, hole_mask, within
 from gswap.segmentation.layout import face_axes, face_unit
 from gswap.segmentation.registration import (
     Affine,
-    Corners,
+    Scenery,
     after,
     camera_motion,
-    find_corners,
     for_opencv,
     inverse,
     translation,
@@ -69,8 +68,8 @@ class _Keyframe:
 
     t: int
     rgb: RgbImage
-    background: Bool[np.ndarray, "h w"]
-    corners: Corners
+    scenery: Scenery
+    hole: Bool[np.ndarray, "h w"]
 
 
 @dataclass
@@ -84,8 +83,9 @@ class PlateBuilder:
 
     def observe(self, t: int, rgb: RgbImage, masks: Masks, landmarks: Landmarks) -> None:
         """Take note of one work image, with its masks and its landmarks (pixels of that image)."""
-        background = _background(masks, landmarks, self.cfg)
-        self._keyframes.append(_Keyframe(t, rgb.copy(), background, find_corners(rgb, background)))
+        hole = hole_mask(masks, landmarks, self.cfg)
+        scenery = Scenery.of(rgb, _background(masks, hole, face_unit(landmarks)))
+        self._keyframes.append(_Keyframe(t, rgb.copy(), scenery, hole))
 
     def build(self) -> ShotPlate:
         """The canvas of the shot.
@@ -101,11 +101,10 @@ class PlateBuilder:
         moves = [after(translation(-origin[0], -origin[1]), move) for move in moves]
         canvas, views = _median(frames, moves, size)
         seen = views >= min(self.cfg.minimum_views, len(frames))
-        contrast = local_contrast(canvas, seen)
-        if contrast > self.cfg.texture:
-            canvas = continue_texture(canvas, ~seen)
-        elif not seen.all() and seen.any():
-            canvas = np.round(smooth_fill(canvas.astype(np.float32), ~seen)).clip(0, 255).astype(np.uint8)
+        if seen.any() and not seen.all():
+            textured = local_contrast(canvas, seen) > self.cfg.texture
+            needed = _needed(frames, moves, size) if textured else np.zeros_like(seen)
+            canvas = continue_texture(canvas, ~seen, needed)
         return ShotPlate(
             window=self.window,
             cfg=self.cfg,
@@ -115,7 +114,7 @@ class PlateBuilder:
             fixed=fixed,
             times=np.array([k.t for k in frames]),
             moves=np.stack(moves),
-            corners=() if fixed else tuple(k.corners for k in frames),
+            sceneries=() if fixed else tuple(k.scenery for k in frames),
         )
 
 
@@ -135,7 +134,7 @@ class ShotPlate:
     times: np.ndarray
     moves: Float[np.ndarray, "k 2 3"]
     """Work image -> canvas for each of the observed frames ``times``."""
-    corners: tuple[Corners, ...]
+    sceneries: tuple[Scenery, ...]
 
     def plate(self, t: int, rgb: RgbImage, masks: Masks, landmarks: Landmarks) -> RgbImage:
         """The work image of frame ``t`` without head and neck; equal to ``rgb`` outside :func:`hole_mask`.
@@ -149,7 +148,7 @@ class ShotPlate:
         hole = hole_mask(masks, landmarks, self.cfg)
         if not hole.any():
             return rgb.copy()
-        background = _background(masks, landmarks, self.cfg) & ~hole
+        background = _background(masks, hole, face_unit(landmarks))
         behind, _ = self.behind(t, rgb, background)
         behind = _match_exposure(behind, rgb, background, hole, face_unit(landmarks))
         torso = _torso_share(hole, masks, landmarks)
@@ -177,7 +176,7 @@ class ShotPlate:
         nearest = int(np.abs(self.times - t).argmin())
         if self.times[nearest] == t:
             return self.moves[nearest]
-        motion = camera_motion(find_corners(rgb, background), self.corners[nearest])
+        motion = camera_motion(Scenery.of(rgb, background), self.sceneries[nearest])
         if motion is not None:
             return after(self.moves[nearest], motion)
         flat = self.moves.reshape(len(self.moves), 6)
@@ -189,10 +188,9 @@ def _place(window: Window, t: int) -> Affine:
     return translation(window.x[t] * window.scale, window.y[t] * window.scale)
 
 
-def _background(masks: Masks, landmarks: Landmarks, cfg: PlateConfig) -> Bool[np.ndarray, "h w"]:
+def _background(masks: Masks, hole: Bool[np.ndarray, "h w"], unit: float) -> Bool[np.ndarray, "h w"]:
     """Pixels that surely show what is behind people."""
-    people = (masks.person > _PERSON_TRACE) | hole_mask(masks, landmarks, cfg)
-    return cv2.dilate(people.astype(np.uint8), disc(2 * _PERSON_MARGIN * face_unit(landmarks))) == 0
+    return ~within((masks.person > _PERSON_TRACE) | hole, _PERSON_MARGIN * unit)
 
 
 def _register(frames: list[_Keyframe], window: Window, cfg: PlateConfig) -> tuple[list[Affine], bool]:
@@ -203,14 +201,14 @@ def _register(frames: list[_Keyframe], window: Window, cfg: PlateConfig) -> tupl
     for order in (range(middle + 1, len(frames)), range(middle - 1, -1, -1)):
         last = middle
         for k in order:
-            motion = camera_motion(frames[k].corners, frames[middle].corners)
-            if motion is not None:
-                moves[k] = after(places[middle], motion)
-            else:
-                motion = camera_motion(frames[k].corners, frames[last].corners)
-                # Without any match the camera is taken to move on as it did: not at all since the last frame.
-                still = after(inverse(places[last]), places[k])
-                moves[k] = after(moves[last], still if motion is None else motion)
+            still = after(inverse(places[last]), places[k])
+            step = camera_motion(frames[k].scenery, frames[last].scenery, still)
+            # Without anything to follow, the camera is taken not to have moved since the last frame.
+            moves[k] = after(moves[last], still if step is None else step)
+            guess = after(inverse(places[middle]), moves[k])
+            direct = camera_motion(frames[k].scenery, frames[middle].scenery, guess)
+            if direct is not None:
+                moves[k] = after(places[middle], direct)
             last = k
     width, height = window.size
     corner_points = np.array([[0, 0], [width, 0], [0, height], [width, height], [width / 2, height / 2]], np.float64)
@@ -251,7 +249,8 @@ def _median(
         for k, (frame, move) in enumerate(zip(frames, moves, strict=True)):
             strip = for_opencv(after(translation(0, -top), move))
             colour = cv2.warpAffine(frame.rgb, strip, (width, rows), flags=cv2.INTER_LINEAR)
-            shown = cv2.warpAffine(frame.background.astype(np.float32), strip, (width, rows)) > 0.999
+            background = frame.scenery.background.astype(np.float32)
+            shown = cv2.warpAffine(background, strip, (width, rows)) > 0.999
             stack[k] = np.where(shown[..., None], colour, np.int16(999))
             views[top : top + rows] += shown
         stack.sort(axis=0)
@@ -261,6 +260,14 @@ def _median(
         middle = np.where(count[..., None] > 0, (picked[0] + picked[1] + 1) // 2, 0)
         canvas[top : top + rows] = middle.clip(0, 255).astype(np.uint8)
     return canvas, views
+
+
+def _needed(frames: list[_Keyframe], moves: list[Affine], size: tuple[int, int]) -> Bool[np.ndarray, "ch cw"]:
+    """The part of the canvas that some hole looks at, with room for the frames in between."""
+    needed = np.zeros((size[1], size[0]), np.float32)
+    for frame, move in zip(frames, moves, strict=True):
+        np.maximum(needed, cv2.warpAffine(frame.hole.astype(np.float32), for_opencv(move), size), out=needed)
+    return within(needed > 0, 0.04 * max(size))
 
 
 def _shrink(image: np.ndarray) -> np.ndarray:
@@ -276,7 +283,7 @@ def _match_exposure(
     unit: float,
 ) -> Float[np.ndarray, "h w 3"]:
     """Add the smooth difference between frame and canvas, measured on the background around the hole."""
-    rim = cv2.dilate(hole.astype(np.uint8), disc(2 * _RIM_REACH * unit)) > 0
+    rim = within(hole, _RIM_REACH * unit)
     weight = _shrink((background & rim).astype(np.float32))
     if weight.max() < 0.5:
         return behind

@@ -13,15 +13,15 @@ _WORK_SIDE = 200
 _CONTRAST_SIGMA = 3.0
 _INSIDE = 13
 """Pixels from the border of what is known within which contrast is not measured."""
-
-
-def _reduced(image: np.ndarray) -> float:
-    return min(1.0, _WORK_SIDE / max(image.shape[:2]))
+_OVERLAP = 4
+"""Working pixels around the hole that are filled too, to compare with what is known and to blend over."""
+_SEAM_SIGMA = 0.8
+"""Working pixels: blurs the joints between the copied pieces."""
 
 
 def local_contrast(image: UInt8[np.ndarray, "h w 3"], known: Bool[np.ndarray, "h w"]) -> float:
     """Median difference to the local mean, 8-bit levels, well inside ``known`` and at the working size."""
-    scale = _reduced(image)
+    scale = _reduction(image)
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32)
     inside = cv2.resize(known.astype(np.uint8), (small.shape[1], small.shape[0]), interpolation=cv2.INTER_NEAREST)
     inside = cv2.erode(inside, disc(_INSIDE), borderType=cv2.BORDER_REPLICATE) > 0
@@ -30,35 +30,69 @@ def local_contrast(image: UInt8[np.ndarray, "h w 3"], known: Bool[np.ndarray, "h
     return 1.5 * float(np.median(np.abs(small - blur(small, _CONTRAST_SIGMA)).mean(-1)[inside]))
 
 
-def continue_texture(image: UInt8[np.ndarray, "h w 3"], hole: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Fill ``hole`` with pieces of the rest of the image; smoothly where that is impossible."""
-    if not hole.any() or hole.all():
-        return image
-    rows, columns = np.flatnonzero(~hole.all(1)), np.flatnonzero(~hole.all(0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    part, missing = image[box], hole[box]
-    scale = _reduced(part)
+def continue_texture(
+    image: UInt8[np.ndarray, "h w 3"], unknown: Bool[np.ndarray, "h w"], needed: Bool[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Fill ``unknown``: with pieces of the rest of the image where ``needed``, smoothly elsewhere.
+
+    Args:
+        image: Known outside ``unknown``.
+        unknown: What to fill.
+        needed: The part of it that will be seen.
+    """
+    smooth = np.round(smooth_fill(image.astype(np.float32), unknown)).clip(0, 255).astype(np.uint8)
+    hole = unknown & needed
+    if not hole.any():
+        return smooth
+    box = _surroundings(hole)
+    part, missing, useless = smooth[box], hole[box], (unknown & ~needed)[box]
+    scale = _reduction(part)
     small = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     size = (small.shape[1], small.shape[0])
-    missing_small = cv2.resize(missing.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    missing_small = cv2.dilate(missing_small, disc(3))
-    filled = _shift_map(small, missing_small)
+    missing_small = cv2.resize(missing.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.05
+    useless_small = cv2.resize(useless.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.05
+    wide = cv2.dilate(missing_small.astype(np.uint8), disc(2 * _OVERLAP + 1)) > 0
+    filled = _shift_map(small, wide | useless_small)
     if filled is None:
-        filled = smooth_fill(small.astype(np.float32), missing_small > 0).clip(0, 255).astype(np.uint8)
-    large = cv2.resize(filled, (part.shape[1], part.shape[0]), interpolation=cv2.INTER_CUBIC)
-    out = image.copy()
-    out[box] = np.where(missing[..., None], large, part)
-    outside = hole.copy()
-    outside[box] = False
-    return smooth_fill(out.astype(np.float32), outside).clip(0, 255).astype(np.uint8) if outside.any() else out
+        return smooth
+    filled = blur(filled.astype(np.float32), _SEAM_SIGMA)
+    # On the overlap both the truth and the fill are known: their difference, continued inwards, removes the step.
+    rim = wide & ~missing_small & ~useless_small
+    step = smooth_fill(np.where(rim[..., None], small.astype(np.float32) - filled, 0), ~rim)
+    filled = cv2.resize(filled + step, (part.shape[1], part.shape[0]), interpolation=cv2.INTER_CUBIC)
+    fade = np.clip(cv2.distanceTransform((~missing).astype(np.uint8), cv2.DIST_L2, 3) * scale / _OVERLAP, 0, 1)
+    fade = np.where(useless, 1, fade)[..., None].astype(np.float32)
+    known = ~(missing | useless)[..., None]
+    mixed = np.where(known, part, filled * (1 - fade) + part * fade)
+    out = smooth.copy()
+    out[box] = np.round(mixed).clip(0, 255).astype(np.uint8)
+    return out
 
 
-def _shift_map(image: UInt8[np.ndarray, "h w 3"], missing: UInt8[np.ndarray, "h w"]) -> np.ndarray | None:
+def _reduction(image: np.ndarray) -> float:
+    return min(1.0, _WORK_SIDE / max(image.shape[:2]))
+
+
+def _surroundings(hole: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
+    """Rows and columns of the hole, and as much again around it to copy from."""
+    slices = []
+    for axis, length in ((1, hole.shape[0]), (0, hole.shape[1])):
+        inside = np.flatnonzero(hole.any(axis))
+        low, high = int(inside[0]), int(inside[-1]) + 1
+        margin = (high - low) // 2
+        slices.append(slice(max(low - margin, 0), min(high + margin, length)))
+    return slices[0], slices[1]
+
+
+def _shift_map(image: UInt8[np.ndarray, "h w 3"], missing: Bool[np.ndarray, "h w"]) -> np.ndarray | None:
+    """OpenCV's shift-map inpainting, ``None`` where it finds nothing to copy."""
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
     filled = np.zeros_like(lab)
     cv2.setRNGSeed(0)
     try:
-        cv2.xphoto.inpaint(lab, (1 - missing) * 255, filled, cv2.xphoto.INPAINT_SHIFTMAP)
+        cv2.xphoto.inpaint(lab, np.where(missing, 0, 255).astype(np.uint8), filled, cv2.xphoto.INPAINT_SHIFTMAP)
     except cv2.error:  # too little is known for any shift to be found
         return None
-    return cv2.cvtColor(filled, cv2.COLOR_LAB2RGB)
+    untouched = missing & (filled == 0).all(-1)  # left at zero where no shift reaches what is known
+    rgb = cv2.cvtColor(filled, cv2.COLOR_LAB2RGB)
+    return smooth_fill(rgb.astype(np.float32), untouched) if untouched.any() else rgb
