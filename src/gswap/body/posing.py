@@ -21,6 +21,8 @@ class HeadRig:
     """Neck joints from the torso upwards, the head last; each takes an equal share of the neck rotation."""
     eyes: tuple[int, int]
     """Right and left eyeball."""
+    shoulders: tuple[int, int]
+    """Right and left shoulder joint."""
 
     @property
     def head(self) -> int:

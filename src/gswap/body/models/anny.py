@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from gswap.body.landmark_model import ShapeSpace
 from gswap.body.lbs import SkinWeights
 from gswap.body.posing import HeadPose, HeadRig, pose_body
 from gswap.body.shapes import SparseShapes, unpack_dense, unpack_sparse
@@ -41,8 +42,14 @@ _INTERPOLATED = {
 }
 PHENOTYPES = (*_INTERPOLATED, *RACES)
 NEUTRAL = {**dict.fromkeys(PHENOTYPES, 0.5), "age": 2 / 3}
-_NECK_CHAIN = ("neck01", "neck02", "neck03", "head")
-_EYES = ("eye.R", "eye.L")
+_FACE_PREFIXES = ("cheek", "chin", "eyebrows", "eye", "forehead", "head", "mouth", "nose")
+_LOPSIDED = ("head-trans", "nose-trans-out", "mouth-trans-out", "head-angle-out")
+"""Local changes that shift the head as a whole or make it asymmetric."""
+_PHENOTYPE_SIGMA = {"gender": 0.3, "age": 0.15, "weight": 0.2, **dict.fromkeys(RACES, 0.25)}
+LOCAL_SIGMA = 0.25
+"""Standard deviation of a local change over adults; larger values look like caricatures."""
+_UNSEEN_ACTIONS = ("tongueOut", "cheekPuff")
+"""Landmarks do not show these; ``eyeLook*`` follow the gaze instead."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class AnnyModel:
         self.rig = HeadRig(
             neck_chain=(bone("neck01"), bone("neck02"), bone("neck03"), bone("head")),
             eyes=(bone("eye.R"), bone("eye.L")),
+            shoulders=(bone("upperarm01.R"), bone("upperarm01.L")),
         )
         self.head_joint: int = self.rig.head
         self.head_weight: Float[np.ndarray, "v"] = self.skin_weights.of([self.head_joint, *self.rig.eyes])
@@ -94,6 +102,10 @@ class AnnyModel:
         self.landmark_triangles: Int[np.ndarray, "478 3"] = landmarks["triangles"].astype(np.int32)
         self.landmark_barycentric: Float[np.ndarray, "478 3"] = landmarks["barycentric"].astype(np.float64)
         self.landmark_spread: Float[np.ndarray, "478"] = landmarks["spread"].astype(np.float64)
+        self.free_actions: tuple[str, ...] = tuple(
+            n for n in self.action_names if n not in _UNSEEN_ACTIONS and not n.startswith("eyeLook")
+        )
+        self.shape_space: ShapeSpace = self._face_space()
 
     # ------------------------------------------------------------ shape
     def coefficients(
@@ -151,6 +163,25 @@ class AnnyModel:
         pose = HeadPose(track.rotation[t], track.translation[t], track.neck[t], track.eyes[t])
         vertices = rest.vertices + self.actions.combine(track.actions[t])
         return pose_body(vertices, rest.joints, self.skin_weights, self.rig, pose)
+
+    def _face_space(self) -> ShapeSpace:
+        """What a face can tell: some phenotypes, and the face's local changes with both sides moving alike."""
+        neutral = self._neutral()
+        columns: list[tuple[list[int], float, float, float]] = []
+        for name, sigma in _PHENOTYPE_SIGMA.items():
+            k = PHENOTYPES.index(name)
+            columns.append(([k], sigma, 0.02 - neutral[k], 0.98 - neutral[k]))
+        groups: dict[str, list[int]] = {}
+        for k, name in enumerate(self.local_names):
+            bare = name.removeprefix("l-").removeprefix("r-")
+            if bare.startswith(_FACE_PREFIXES) and not name.startswith(_LOPSIDED):
+                groups.setdefault(bare, []).append(len(PHENOTYPES) + k)
+        columns += [(indices, LOCAL_SIGMA, -1.0, 1.0) for indices in groups.values()]
+        basis = np.zeros((len(neutral), len(columns)))
+        for k, (indices, *_) in enumerate(columns):
+            basis[indices, k] = 1
+        sigma, lower, upper = np.array([c[1:] for c in columns]).T
+        return ShapeSpace(basis, sigma, lower, upper)
 
     def _neutral(self) -> Float[np.ndarray, "k"]:
         return np.concatenate([[NEUTRAL[name] for name in PHENOTYPES], np.zeros(len(self.local_names))])

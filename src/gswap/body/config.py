@@ -1,0 +1,29 @@
+"""What can be chosen about the body fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a body is fitted to face landmarks."""
+
+    focal_ratio: float = 2.2
+    """Focal length in units of the image's longer side. A face does not determine it; give it when you know it."""
+    shape_prior: float = 1.0
+    """Strength of the prior that pulls the face towards the mean one (landmarks alone do not show depth)."""
+    offset_prior: float = 1.0
+    """Strength of the prior against free offsets of the skin from the model's shapes."""
+    action_prior: float = 1.0
+    """Strength of the prior against facial actions."""
+    smoothness: float = 1.0
+    """Strength of the temporal terms; 0 fits every frame on its own."""
+    iterations: int = 5
+    """Gauss-Newton steps of the final fit over all frames."""
+    key_frames: int = 32
+    """Frames from which shape and offsets are estimated."""
+    measured_lids: bool = True
+    """Close the lids as far as they are measured to be closed, so that a blink is a blink."""
+    retrack_frames: int = 40
+    """Frames of the generated clip from which its shape and its bias against the target are estimated."""

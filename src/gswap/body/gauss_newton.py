@@ -1,0 +1,336 @@
+"""Gauss-Newton on the landmarks: one frame's normal equations, and their solution over a whole shot at once.
+
+The unknowns of a frame are stacked as ``[rotation 3 | translation 3 | gaze 4 | actions a]``. Residuals are in units of
+the eye distance, weighted robustly; priors and temporal terms are quadratic, so a shot is one banded linear system.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.linalg import solveh_banded
+
+from gswap.body.landmark_model import (
+    COUNT,
+    IRISES,
+    REFERENCE_EYE_DISTANCE,
+    FaceShape,
+    LandmarkModel,
+    landmark_weights,
+    turned_irises,
+)
+from gswap.foundation.geometry import rotvec_to_matrix
+
+POSE = slice(0, 6)
+GAZE = slice(6, 10)
+ACTIONS = slice(10, None)
+NOISE = 0.01
+"""Share of the eye distance: standard deviation of a landmark."""
+INDEPENDENT = 0.1
+"""Landmark errors are correlated: so many independent observations per landmark."""
+OUTLIER = 3.0
+"""Standard deviations beyond which a landmark's pull stops growing."""
+ACTION_SIGMA = 0.5
+ACTION_SPARSITY = 0.4
+"""Constant pull of an action towards zero."""
+GAZE_SIGMA = 0.35
+VERGENCE_SIGMA = (0.02, 0.08)
+"""Radians: how far the two eyes' gaze may differ upwards and sideways."""
+ACCELERATION_SIGMA = (0.012, 0.012, 0.012, 1e-3, 1e-3, 3e-3)
+"""Typical second difference from frame to frame of rotation (radians) and translation (metres)."""
+ACTION_CHANGE_SIGMA = 0.15
+GAZE_CHANGE_SIGMA = 0.25
+_FROZEN = 1e12
+_GAZE_STEP = 1e-4
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Landmarks of ``t`` images with their cameras (principal point at ``centre``)."""
+
+    landmarks: Float[np.ndarray, "t 478 2"]
+    trust: Float[np.ndarray, "t"]
+    """0 = not seen, 1 = seen."""
+    focal: Float[np.ndarray, "t"]
+    centre: Float[np.ndarray, "t 2"]
+
+    def __len__(self) -> int:
+        return len(self.trust)
+
+    def select(self, index: np.ndarray) -> Observations:
+        """Some of the images."""
+        return Observations(self.landmarks[index], self.trust[index], self.focal[index], self.centre[index])
+
+
+@dataclass(frozen=True)
+class States:
+    """The unknowns of ``t`` images."""
+
+    rotation: Float[np.ndarray, "t 3"]
+    translation: Float[np.ndarray, "t 3"]
+    gaze: Float[np.ndarray, "t 2 2"]
+    actions: Float[np.ndarray, "t a"]
+
+    def __len__(self) -> int:
+        return len(self.rotation)
+
+    def select(self, index: np.ndarray | slice) -> States:
+        """Some of the images."""
+        return States(self.rotation[index], self.translation[index], self.gaze[index], self.actions[index])
+
+    def stack(self) -> Float[np.ndarray, "t n"]:
+        """All unknowns of an image in one row."""
+        return np.concatenate([self.rotation, self.translation, self.gaze.reshape(-1, 4), self.actions], 1)
+
+    @staticmethod
+    def unstack(values: Float[np.ndarray, "t n"]) -> States:
+        """Inverse of :meth:`stack`; actions are clamped to [0, 1]."""
+        gaze = values[:, GAZE].reshape(-1, 2, 2)
+        return States(values[:, :3], values[:, 3:6], gaze, np.clip(values[:, ACTIONS], 0, 1))
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """One frame's residuals around the current estimate."""
+
+    residual: Float[np.ndarray, "478 2"]
+    """Shares of the eye distance."""
+    weight: Float[np.ndarray, "478"]
+    jacobian: Float[np.ndarray, "478 2 n"]
+    point_jacobian: Float[np.ndarray, "478 2 3"]
+    """By a displacement of the landmark in head coordinates."""
+
+
+def head_points(lm: LandmarkModel, shape: FaceShape, states: States, t: int) -> Float[np.ndarray, "478 3"]:
+    """Landmarks of image ``t`` in head coordinates."""
+    points = shape.rest + np.tensordot(states.actions[t], lm.actions, 1)
+    points[IRISES] = turned_irises(shape, states.gaze[t])
+    return points
+
+
+def project(
+    lm: LandmarkModel, shape: FaceShape, states: States, observations: Observations
+) -> Float[np.ndarray, "t 478 2"]:
+    """Landmarks of all images in pixels."""
+    out = np.empty((len(states), COUNT, 2))
+    turns = rotvec_to_matrix(states.rotation)
+    for t in range(len(states)):
+        points = head_points(lm, shape, states, t) @ turns[t].T + states.translation[t]
+        out[t] = observations.focal[t] * points[:, :2] / points[:, 2:] + observations.centre[t]
+    return out
+
+
+def eye_distance_pixels(observations: Observations, states: States) -> Float[np.ndarray, "t"]:
+    """The mean adult's eye distance at the head's depth, seen frontally, in pixels."""
+    return observations.focal * REFERENCE_EYE_DISTANCE / np.maximum(states.translation[:, 2], 1e-3)
+
+
+def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations: Observations, t: int) -> Linearised:
+    """Residuals of image ``t`` and their derivatives."""
+    focal, centre = observations.focal[t], observations.centre[t]
+    turn = rotvec_to_matrix(states.rotation[t])
+    points = head_points(lm, shape, states, t)
+    arms = points @ turn.T
+    camera = arms + states.translation[t]
+    scale = focal * REFERENCE_EYE_DISTANCE / max(states.translation[t, 2], 1e-3)
+    depth = np.maximum(camera[:, 2], 1e-3)
+    flat = camera[:, :2] / depth[:, None]
+    residual = (focal * flat + centre - observations.landmarks[t]) / scale
+
+    by_camera = np.zeros((COUNT, 2, 3))
+    by_camera[:, 0, 0] = by_camera[:, 1, 1] = 1
+    by_camera[:, :, 2] = -flat
+    by_camera *= (focal / (scale * depth))[:, None, None]
+    by_point = by_camera @ turn
+    by_rotation = np.cross(arms[:, None], by_camera) @ left_jacobian(states.rotation[t])
+    by_gaze = np.zeros((COUNT, 2, 4))
+    for eye in range(2):
+        for axis in range(2):
+            step = np.zeros((2, 2))
+            step[eye, axis] = _GAZE_STEP
+            high = turned_irises(shape, states.gaze[t] + step)[eye]
+            low = turned_irises(shape, states.gaze[t] - step)[eye]
+            slope = (high - low) / (2 * _GAZE_STEP)
+            by_gaze[IRISES[eye], :, 2 * eye + axis] = np.einsum("lij,lj->li", by_point[IRISES[eye]], slope)
+    by_actions = sum(by_point[:, :, c, None] * lm.actions[:, :, c].T[:, None] for c in range(3))
+    by_actions[IRISES.ravel()] = 0
+    error = np.linalg.norm(residual, axis=1) / NOISE
+    robust = 1 / (1 + (error / OUTLIER) ** 2)
+    weight = observations.trust[t] * INDEPENDENT / NOISE**2 * landmark_weights(lm.body.landmark_spread) * robust
+    jacobian = np.concatenate([by_rotation, by_camera, by_gaze, by_actions], 2)
+    return Linearised(residual, weight, jacobian, by_point)
+
+
+def left_jacobian(rotvec: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
+    """Left Jacobian of SO(3): the turn caused by a small change of a rotation vector."""
+    theta = float(np.linalg.norm(rotvec))
+    x, y, z = rotvec
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    if theta < 1e-5:
+        return np.eye(3) + cross / 2
+    return np.eye(3) + (1 - np.cos(theta)) / theta**2 * cross + (theta - np.sin(theta)) / theta**3 * (cross @ cross)
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Quadratic terms on a frame's unknowns: ``0.5 x^T hessian x + linear x``."""
+
+    hessian: Float[np.ndarray, "n n"]
+    linear: Float[np.ndarray, "n"]
+
+    @staticmethod
+    def standard(action_count: int, strength: float) -> Priors:
+        """Small actions, gaze near the middle, both eyes looking nearly the same way."""
+        n = 10 + action_count
+        hessian = np.zeros((n, n))
+        hessian[range(6, 10), range(6, 10)] = 1 / GAZE_SIGMA**2
+        for axis, sigma in enumerate(VERGENCE_SIGMA):
+            right, left = 6 + axis, 8 + axis
+            hessian[[right, left], [right, left]] += 1 / sigma**2
+            hessian[[right, left], [left, right]] -= 1 / sigma**2
+        actions = np.arange(10, n)
+        hessian[actions, actions] = strength / ACTION_SIGMA**2
+        linear = np.zeros(n)
+        linear[ACTIONS] = strength * ACTION_SPARSITY
+        return Priors(hessian, linear)
+
+
+def normal_equations(
+    line: Linearised, priors: Priors, values: Float[np.ndarray, "n"]
+) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n"]]:
+    """Hessian and gradient of one frame."""
+    j = line.jacobian.reshape(2 * COUNT, -1)
+    wj = j * np.repeat(line.weight, 2)[:, None]
+    hessian = j.T @ wj + priors.hessian
+    gradient = wj.T @ line.residual.ravel() + priors.hessian @ values + priors.linear
+    return hessian, gradient
+
+
+def at_bound(values: Float[np.ndarray, "... n"], gradient: Float[np.ndarray, "... n"]) -> Bool[np.ndarray, "... n"]:
+    """Actions that stand at 0 or 1 and are pushed outwards: they stay where they are in this step."""
+    frozen = np.zeros(values.shape, bool)
+    actions, push = values[..., ACTIONS], gradient[..., ACTIONS]
+    frozen[..., ACTIONS] = ((actions <= 0) & (push > 0)) | ((actions >= 1) & (push < 0))
+    return frozen
+
+
+def solve_shot(
+    lm: LandmarkModel, shape: FaceShape, states: States, observations: Observations, priors: Priors, smoothness: float
+) -> States:
+    """One Gauss-Newton step of all frames of a shot together, temporal terms included."""
+    values = states.stack()
+    count, n = values.shape
+    hessians = np.empty((count, n, n))
+    gradients = np.empty((count, n))
+    for t in range(count):
+        line = linearise(lm, shape, states, observations, t)
+        hessians[t], gradients[t] = normal_equations(line, priors, values[t])
+    band = np.zeros((2 * n + 1, count * n))
+    diagonal, near, far = _temporal_band(count, n, smoothness)
+    gradients += _temporal_gradient(values, diagonal, near, far)
+    frozen = at_bound(values, gradients)
+    hessians[:, range(n), range(n)] += 1e-9
+    for i in range(n):
+        band[: n - i, i::n] = hessians[:, i:, i].T
+    band[0] += diagonal.ravel()
+    if count > 1:
+        band[n, : (count - 1) * n] = near.ravel()
+    if count > 2:
+        band[2 * n, : (count - 2) * n] = far.ravel()
+    band[0] += np.where(frozen.ravel(), _FROZEN, 0)
+    step = solveh_banded(band, -np.where(frozen, 0, gradients).ravel(), lower=True, overwrite_ab=True)
+    return States.unstack(values + step.reshape(count, n))
+
+
+def _temporal_band(count: int, n: int, smoothness: float):
+    """Diagonal, first and second off-diagonal blocks (all diagonal) of the temporal terms."""
+    diagonal, near, far = np.zeros((count, n)), np.zeros((max(count - 1, 0), n)), np.zeros((max(count - 2, 0), n))
+    if smoothness > 0 and count > 2:
+        k = smoothness / np.square(ACCELERATION_SIGMA)
+        diagonal[:-2, POSE] += k
+        diagonal[1:-1, POSE] += 4 * k
+        diagonal[2:, POSE] += k
+        near[:-1, POSE] -= 2 * k
+        near[1:, POSE] -= 2 * k
+        far[:, POSE] += k
+    if smoothness > 0 and count > 1:
+        change = np.zeros(n)
+        change[GAZE] = smoothness / GAZE_CHANGE_SIGMA**2
+        change[ACTIONS] = smoothness / ACTION_CHANGE_SIGMA**2
+        diagonal[:-1] += change
+        diagonal[1:] += change
+        near -= change
+    return diagonal, near, far
+
+
+def _temporal_gradient(values, diagonal, near, far) -> Float[np.ndarray, "t n"]:
+    out = diagonal * values
+    if len(near):
+        out[:-1] += near * values[1:]
+        out[1:] += near * values[:-1]
+    if len(far):
+        out[:-2] += far * values[2:]
+        out[2:] += far * values[:-2]
+    return out
+
+
+def solve_with_shape(
+    lm: LandmarkModel,
+    shape: FaceShape,
+    states: States,
+    observations: Observations,
+    priors: Priors,
+    slopes: Float[np.ndarray, "s 478 3"],
+    shape_strength: float,
+) -> tuple[Float[np.ndarray, "s"], States]:
+    """One Gauss-Newton step of the shape and of all frames (no temporal terms), frames eliminated by Schur complement.
+
+    Returns:
+        The new free shape parameters and states.
+    """
+    values = states.stack()
+    count, n = values.shape
+    s = len(slopes)
+    reduced = np.diag(shape_strength / np.square(lm.space.sigma))
+    right = -(reduced @ shape.parameters)
+    blocks = []
+    columns = np.ascontiguousarray(slopes.transpose(1, 2, 0))
+    for t in range(count):
+        line = linearise(lm, shape, states, observations, t)
+        hessian, gradient = normal_equations(line, priors, values[t])
+        frozen = at_bound(values[t], gradient)
+        hessian[frozen, frozen] += _FROZEN
+        gradient = np.where(frozen, 0, gradient)
+        by_shape = sum(line.point_jacobian[:, :, c, None] * columns[:, None, c] for c in range(3)).reshape(-1, s)
+        weighted = by_shape * np.repeat(line.weight, 2)[:, None]
+        mixed = line.jacobian.reshape(-1, n).T @ weighted
+        inverse = np.linalg.solve(hessian, np.column_stack([mixed, gradient]))
+        reduced += by_shape.T @ weighted - mixed.T @ inverse[:, :s]
+        right -= weighted.T @ line.residual.ravel() - mixed.T @ inverse[:, s]
+        blocks.append(inverse)
+    change = np.linalg.solve(reduced, right)
+    parameters = np.clip(shape.parameters + change, lm.space.lower, lm.space.upper)
+    change = parameters - shape.parameters
+    steps = np.array([-inverse[:, s] - inverse[:, :s] @ change for inverse in blocks])
+    return parameters, States.unstack(values + steps)
+
+
+def solve_offsets(
+    lm: LandmarkModel,
+    shape: FaceShape,
+    states: States,
+    observations: Observations,
+    sigma: Float[np.ndarray, "468"],
+) -> FaceShape:
+    """Best free offsets of the skin landmarks with everything else held."""
+    skin = slice(0, len(shape.offsets))
+    hessian = np.tile(np.eye(3), (len(shape.offsets), 1, 1)) / np.square(sigma)[:, None, None]
+    gradient = shape.offsets / np.square(sigma)[:, None]
+    for t in range(len(states)):
+        line = linearise(lm, shape, states, observations, t)
+        j, w = line.point_jacobian[skin], line.weight[skin]
+        hessian += np.einsum("lic,lid,l->lcd", j, j, w)
+        gradient += np.einsum("lic,li,l->lc", j, line.residual[skin], w)
+    return replace(shape, offsets=shape.offsets - np.linalg.solve(hessian, gradient[..., None])[..., 0])

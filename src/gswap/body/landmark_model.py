@@ -1,0 +1,165 @@
+"""A body model seen through the face landmarks: what they are for a shape, an expression and a gaze, all linear.
+
+Everything is in head coordinates: the rest frame with the head joint at the origin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from gswap.body.posing import HeadRig
+from gswap.body.shapes import SparseShapes
+from gswap.foundation.geometry import rotvec_to_matrix
+from gswap.foundation.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT, LIPS, OVAL
+from gswap.foundation.protocols import BodyModel, RestBody
+from gswap.foundation.types import BodyShape
+
+COUNT = 478
+IRISES = np.array([IRIS_RIGHT, IRIS_LEFT])
+SKIN_COUNT = 468
+LIDS = np.array([EYE_RIGHT, EYE_LEFT])
+REFERENCE_EYE_DISTANCE = 0.09
+"""Metres between the outer eye corners of the mean adult: turns pixel residuals into shares of it."""
+
+
+@dataclass(frozen=True)
+class ShapeSpace:
+    """The part of a model's shape vector that a face can determine, with its prior."""
+
+    basis: Float[np.ndarray, "k n"]
+    """Shape vector = neutral + basis @ free parameters; symmetric left to right."""
+    sigma: Float[np.ndarray, "n"]
+    """Standard deviation of each free parameter over people."""
+    lower: Float[np.ndarray, "n"]
+    upper: Float[np.ndarray, "n"]
+
+
+class FaceModel(BodyModel, Protocol):
+    """What the fit needs beyond :class:`BodyModel`."""
+
+    actions: SparseShapes
+    rig: HeadRig
+    shape_space: ShapeSpace
+    free_actions: tuple[str, ...]
+    """Actions that landmarks can determine."""
+
+
+@dataclass(frozen=True)
+class FaceShape:
+    """The landmarks of one person at rest."""
+
+    parameters: Float[np.ndarray, "n"]
+    """Free shape parameters."""
+    points: Float[np.ndarray, "478 3"]
+    """Landmarks, head coordinates, without offsets."""
+    eyes: Float[np.ndarray, "2 3"]
+    """Right and left eyeball centre, without offsets."""
+    offsets: Float[np.ndarray, "468 3"]
+    """Free offsets of the skin landmarks."""
+
+    @cached_property
+    def rest(self) -> Float[np.ndarray, "478 3"]:
+        """Landmarks with offsets. Eyeballs follow the mean offset of their lids."""
+        out = self.points.copy()
+        out[:SKIN_COUNT] += self.offsets
+        out[IRISES] += self.eye_offsets[:, None]
+        return out
+
+    @cached_property
+    def eye_offsets(self) -> Float[np.ndarray, "2 3"]:
+        """How far each eyeball is moved by the offsets around it."""
+        return self.offsets[LIDS].mean(1)
+
+    @cached_property
+    def eye_centres(self) -> Float[np.ndarray, "2 3"]:
+        """Right and left eyeball centre, with offsets."""
+        return self.eyes + self.eye_offsets
+
+
+class LandmarkModel:
+    """Landmarks of a body model as functions of the fit's unknowns."""
+
+    def __init__(self, model: FaceModel) -> None:
+        self.body = model
+        self.space = model.shape_space
+        self.free: Int[np.ndarray, "a"] = np.array([model.action_names.index(n) for n in model.free_actions])
+        self.every_action: Float[np.ndarray, "b 478 3"] = self._at_landmarks(model.actions.dense())
+        self.actions: Float[np.ndarray, "a 478 3"] = self.every_action[self.free]
+        self.neutral: BodyShape = model.neutral_shape()
+
+    def body_shape(self, parameters: Float[np.ndarray, "n"]) -> BodyShape:
+        """Free parameters -> the model's shape, without offsets."""
+        return replace(self.neutral, coefficients=self.neutral.coefficients + self.space.basis @ parameters)
+
+    def parameters(self, shape: BodyShape) -> Float[np.ndarray, "n"]:
+        """The free parameters nearest to a shape."""
+        difference = shape.coefficients - self.neutral.coefficients
+        return np.linalg.lstsq(self.space.basis, difference, rcond=None)[0]
+
+    def face_shape(
+        self, parameters: Float[np.ndarray, "n"], offsets: Float[np.ndarray, "468 3"] | None = None
+    ) -> FaceShape:
+        """The landmarks of the person with these free parameters."""
+        points, eyes = self._measure(self.body.rest(self.body_shape(parameters)))
+        return FaceShape(parameters, points, eyes, np.zeros((SKIN_COUNT, 3)) if offsets is None else offsets)
+
+    def shape_slopes(self, parameters: Float[np.ndarray, "n"], step: float = 0.2) -> Float[np.ndarray, "n 478 3"]:
+        """Derivative of the landmarks by the free parameters (central differences: the shapes are piecewise linear)."""
+        out = np.empty((len(parameters), COUNT, 3))
+        for k in range(len(parameters)):
+            values = np.tile(parameters, (2, 1))
+            values[:, k] += (-step, step)
+            values[:, k] = np.clip(values[:, k], self.space.lower[k], self.space.upper[k])
+            low, high = (self._measure(self.body.rest(self.body_shape(v)))[0] for v in values)
+            out[k] = (high - low) / (values[1, k] - values[0, k])
+        return out
+
+    def _measure(self, rest: RestBody) -> tuple[Float[np.ndarray, "478 3"], Float[np.ndarray, "2 3"]]:
+        head = rest.joints[self.body.head_joint]
+        corners = rest.vertices[self.body.landmark_triangles]
+        points = (corners * self.body.landmark_barycentric[..., None]).sum(1)
+        return points - head, rest.joints[list(self.body.rig.eyes)] - head
+
+    def _at_landmarks(self, shapes: Float[np.ndarray, "k v 3"]) -> Float[np.ndarray, "k 478 3"]:
+        weights = self.body.landmark_barycentric[..., None]
+        return np.ascontiguousarray((shapes[:, self.body.landmark_triangles] * weights).sum(2))
+
+
+def gaze_rotation(gaze: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "... 3"]:
+    """Gaze angles (up, towards the person's left; radians) -> rotation vector of the eyeball."""
+    up, left = gaze[..., 0], gaze[..., 1]
+    return np.stack([-up, -left, np.zeros_like(up)], -1)
+
+
+def turned_irises(shape: FaceShape, gaze: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, "2 5 3"]:
+    """Iris landmarks after both eyeballs have turned, head coordinates."""
+    turn = rotvec_to_matrix(gaze_rotation(gaze))
+    arms = shape.rest[IRISES] - shape.eye_centres[:, None]
+    return shape.eye_centres[:, None] + arms @ np.swapaxes(turn, -1, -2)
+
+
+def landmark_weights(spread: Float[np.ndarray, "478"]) -> Float[np.ndarray, "478"]:
+    """Trust in each landmark: lips, lids and irises count double, the sliding face oval a quarter."""
+    weights = np.ones(COUNT)
+    weights[list(OVAL)] = 0.25
+    weights[list(LIPS)] = 2.0
+    weights[LIDS.ravel()] = 2.0
+    weights[IRISES.ravel()] = 2.0
+    return weights / (1 + spread / SPREAD_SCALE)
+
+
+SPREAD_SCALE = 4e-3
+"""Metres: a landmark that wanders this far over the skin counts half."""
+
+
+def rigid_mask() -> Bool[np.ndarray, "478"]:
+    """Landmarks that start the pose: all but lips, lids, irises and the oval."""
+    mask = np.ones(COUNT, bool)
+    for group in (LIPS, OVAL, LIDS.ravel(), IRISES.ravel()):
+        mask[list(group)] = False
+    return mask
