@@ -3,13 +3,22 @@
 
 namespace nb = nanobind;
 
+void register_dispatch(nb::module_ &m);
+void register_memory(nb::module_ &m);
+void register_pool(nb::module_ &m);
 void register_raster(nb::module_ &m);
 void register_shade(nb::module_ &m);
+void register_splat(nb::module_ &m);
 void register_strands(nb::module_ &m);
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of gswap.";
+    nb::set_leak_warnings(false); // a graph that is alive when the interpreter ends is no leak of ours
+    register_dispatch(m);
+    register_memory(m);
+    register_pool(m);
     register_raster(m);
     register_shade(m);
+    register_splat(m);
     register_strands(m);
 }

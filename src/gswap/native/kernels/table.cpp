@@ -1,0 +1,22 @@
+// The table of one instruction set.
+#include "table.h"
+
+namespace gswap {
+namespace GSWAP_ISA {
+
+void register_splat(Kernels &k);
+
+#define GSWAP_TEXT(x) #x
+#define GSWAP_NAME(x) GSWAP_TEXT(x)
+const Kernels *table() {
+    static Kernels kernels = [] {
+        Kernels k{};
+        k.name = GSWAP_NAME(GSWAP_ISA);
+        register_splat(k);
+        return k;
+    }();
+    return &kernels;
+}
+
+} // namespace GSWAP_ISA
+} // namespace gswap
