@@ -28,6 +28,8 @@ CLOTH_THICKNESS = 0.016
 """Hair on the torso lies this far above the skin, metres."""
 CURLS, CURL_RADIUS = 3.0, 0.0055
 """Turns of a curly strand, and their radius in metres."""
+NECK_SIDE = 0.062
+"""Metres from the middle at which long hair falls past the neck."""
 FLYAWAY = 0.035
 """Share of the strands that leave the layer of hair."""
 
@@ -154,7 +156,7 @@ def _lengths(rng: np.random.Generator, figure: Figure, hair: Hair, roots: _Roots
     if hair.style not in DRAPED:
         return hair.length * (0.8 + 0.3 * jitter)
     ends = figure.chin - hair.drop
-    reach = (ends + rng.normal(0, 0.012, len(jitter)) + 0.012 * roots.lock[:, 1] - roots.points[:, 1]) * 1.15 + 0.05
+    reach = (ends + rng.normal(0, 0.012, len(jitter)) + 0.012 * roots.lock[:, 1] - roots.points[:, 1]) * 1.15 + 0.035
     brow = figure.landmarks[105, 1] - 0.008
     short = np.clip((brow - roots.points[:, 1]) * 1.15 + rng.normal(0, 0.004, len(jitter)), 0.01, 0.12)
     return np.where(roots.fringe, short, np.maximum(reach, 0.03))
@@ -181,6 +183,9 @@ def _comb(figure: Figure, hair: Hair, roots: _Roots, place: np.ndarray, f: float
     on_top = np.clip(above, 0, 1)[:, None]
     sideways = np.column_stack([0.65 * roots.side, np.full(n, 0.1), np.full(n, 0.28)])
     target = sideways * on_top + normal * (0.15 if f < 0.12 else 0.0)
+    below_chin = np.clip((place[:, 1] - figure.chin) / 0.03, 0, 1)
+    outside = np.clip((np.abs(place[:, 0]) - NECK_SIDE) / 0.03, 0, 1.5)
+    target[:, 0] -= 0.6 * below_chin * outside * np.sign(place[:, 0])  # fall to the chest, not over the shoulders
     forward = np.column_stack([roots.points[:, 0] * 3, np.full(n, 0.8), np.full(n, -0.35)]) + 0.1 * normal
     return np.where(roots.fringe[:, None], forward, target), 0.35 + 1.2 * (1 - on_top)
 

@@ -12,7 +12,7 @@ from gswap.foundation.geometry import matrix_to_rotvec, rotvec_to_matrix
 from gswap.people.seeds import stream, wander
 from gswap.people.speech import Speech, make_speech
 
-RESTING_LIDS = 0.08
+RESTING_LIDS = 0.12
 """Lids cover the upper edge of the iris in a relaxed face; as an ``eyeBlink`` action."""
 BLINK_SECONDS = (0.09, 0.06, 0.16)
 """Closing, closed, opening."""

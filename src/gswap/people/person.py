@@ -22,13 +22,15 @@ from gswap.people.seeds import stream
 from gswap.people.surface import COLUMNS, Column, skin_attributes
 from gswap.people.traits import SKIN_TONES, Rgb, Traits, draw_traits
 
-LOWERED_ARMS = 30.0
+LOWERED_ARMS = 34.0
 """Degrees from Anny's rest pose."""
 SHOULDER_SLOPE = 5.0
 """Degrees by which the clavicles drop."""
 LOCAL_GROUPS = ("head-", "forehead", "eyebrow", "eye-", "nose", "mouth", "chin", "cheek", "-ear-", "neck-")
-LOCAL_SIGMA = {"male": 0.29, "female": 0.22}
+LOCAL_SIGMA = {"male": 0.26, "female": 0.21}
 """Spread of Anny's local changes; above 0.35 faces become caricatures."""
+BUILD = {"measure-shoulder-dist-incr": -0.5, "torso-scale-horiz-incr": -0.3, "torso-scale-depth-incr": -0.2}
+"""Means of the torso's local changes: Anny's own shoulders fill the picture. Men have a part of it."""
 LINEAR_GAMMA = 2.2
 
 
@@ -206,7 +208,10 @@ def _shape(model: AnnyModel, traits: Traits) -> BodyShape:
 
 def _local_changes(model: AnnyModel, traits: Traits) -> dict[str, float]:
     """Small changes of the face; the right side mirrors the left but for a little asymmetry."""
+    share = 1.0 if traits.sex == "female" else 0.6
     out: dict[str, float] = {}
+    for name, mean in BUILD.items():
+        out[name] = share * mean + 0.12 * float(stream(traits.seed, f"local {name}").normal())
     for name in model.local_names:
         if name.startswith("r-") or not any(group in name for group in LOCAL_GROUPS):
             continue

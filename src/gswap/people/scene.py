@@ -152,7 +152,7 @@ def _room(image: np.ndarray, wall: np.ndarray, rng: np.random.Generator) -> np.n
         box(left + 0.01, top - 0.01, aspect, base, 0.3 * wall)
         while at < aspect - 0.02:
             thick, tall = rng.uniform(0.018, 0.045), rng.uniform(0.11, 0.18)
-            box(at, base - tall, at + thick, base, 0.55 * wall + rng.normal(0, 30, 3) + 14)
+            box(at, base - tall, at + thick, base, 0.55 * wall + rng.normal(0, 17, 3) + 14)
             at += thick + (0.03 if rng.random() < 0.15 else 0.002)
     if flip:
         image = np.ascontiguousarray(image[:, ::-1])
