@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from gswap.body.config import BodyConfig
+from gswap.body.config import FitConfig as BodyFitConfig
 from gswap.media.config import EncodeConfig, MediaLimits
 from gswap.perception.config import PerceptionConfig
 from gswap.portrait.config import FitConfig
@@ -29,7 +29,7 @@ class Settings:
 
     limits: MediaLimits = field(default_factory=MediaLimits)
     perceive: PerceptionConfig = field(default_factory=PerceptionConfig)
-    track: BodyConfig = field(default_factory=BodyConfig)
+    track: BodyFitConfig = field(default_factory=BodyFitConfig)
     segment: SegmentationConfig = field(default_factory=SegmentationConfig)
     swap: SwapConfig = field(default_factory=SwapConfig)
     fit: FitConfig = field(default_factory=FitConfig)

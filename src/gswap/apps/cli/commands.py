@@ -222,7 +222,15 @@ class Orbit:
         """Do it."""
         from gswap.pipeline.orbit import write_orbit
 
-        write_orbit(self.work, self.out, self, observer=terminal)
+        write_orbit(
+            self.work,
+            self.out,
+            frame=self.frame,
+            yaw=self.yaw,
+            size=self.size,
+            overwrite=self.overwrite,
+            observer=terminal,
+        )
         terminal.emit("result", out=str(self.out))
         terminal.say(str(self.out))
         return 0

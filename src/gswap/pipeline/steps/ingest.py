@@ -77,6 +77,11 @@ def _config(job: Job) -> object:
     return {"target": hash_file(job.target), "photos": photos, "limits": job.settings.limits, **span}
 
 
+def is_video_source(files: list[Path]) -> bool:
+    """Whether the source is one video to pick photos from."""
+    return len(files) == 1 and is_video(files[0])
+
+
 def source_files(job: Job) -> list[Path]:
     """The files behind ``--source``: photos, or one video."""
     if len(job.sources) == 1 and job.sources[0].is_file() and is_video(job.sources[0]):
@@ -87,7 +92,7 @@ def source_files(job: Job) -> list[Path]:
 def _run(context: StepContext) -> None:
     job = context.job
     files = source_files(job)
-    if len(files) == 1 and is_video(files[0]):
+    if is_video_source(files):
         photos = sample_frames(probe(files[0], job.settings.limits), CANDIDATES)
     else:
         photos = [load_photo(p, max_side=PHOTO_SIDE) for p in files]
@@ -116,7 +121,7 @@ def _run(context: StepContext) -> None:
     )
     write_json(
         context.folder / "clip.json",
-        {"first": first, "stop": stop, "photos": len(photos), "picked": len(files) == 1 and is_video(files[0])},
+        {"first": first, "stop": stop, "photos": len(photos), "picked": is_video_source(files)},
     )
     context.notes |= {
         "frames": stop - first,

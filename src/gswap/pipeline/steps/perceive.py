@@ -27,7 +27,7 @@ def _config(job: Job) -> object:
     return {"perceive": job.settings.perceive, "person": person}
 
 
-def _person(job: Job) -> tuple[int | None, np.ndarray | None]:
+def person_choice(job: Job) -> tuple[int | None, np.ndarray | None]:
     """``--person`` as a number or as an identity."""
     if job.person is None:
         return None, None
@@ -54,7 +54,7 @@ def _run(context: StepContext) -> None:
     photo_faces = perceive_photos(photos, names, cfg, progress=context.progress)
 
     clip = ingest.load_clip(source, job)
-    index, identity = _person(job)
+    index, identity = person_choice(job)
     people = find_people(clip.images, clip.info.frame_count, clip.shots, cfg, progress=context.progress)
     person = choose_person(people, cfg, index=index, identity=identity)
     faces = follow(

@@ -50,6 +50,11 @@ def _run(context: StepContext) -> None:
             store.write(t, getattr(render, name))
 
 
+def is_rendered(folders: dict[str, Path], t: int) -> bool:
+    """Whether frame ``t`` was rendered, rather than passed through."""
+    return (folders["render"] / "edited" / f"{t:06d}.png").exists()
+
+
 def load_render(folders: dict[str, Path], count: int, t: int) -> Render | None:
     """I_out of a frame, or ``None`` where the frame passes through."""
     stores = {name: PngStore(folders["render"] / name, count) for name in STORES}

@@ -1,0 +1,1 @@
+"""What `gswap bench` times."""

@@ -1,0 +1,40 @@
+"""``gswap verify``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gswap.media.probe import is_video, probe
+from gswap.media.read import VideoReader
+from gswap.output.verify import verify_file
+
+if TYPE_CHECKING:
+    from gswap.apps.cli import commands
+    from gswap.apps.cli.console import Terminal
+
+
+def read_luma(path: Path) -> Iterator[tuple[float, np.ndarray]]:
+    """Time in seconds from the first frame and luma plane of every frame of a video."""
+    if not is_video(path):
+        return
+    info = probe(path)
+    unit = info.time_base[0] / info.time_base[1]
+    with VideoReader(info) as reader:
+        for frame in reader.frames():
+            yield (frame.pts - info.pts[0]) * unit, frame.planes[0]
+
+
+def verify(options: commands.Verify, terminal: Terminal) -> int:
+    """Report on every file; the exit code is the worst one."""
+    worst = 0
+    for path in options.files:
+        report = verify_file(path, read_luma=read_luma)
+        terminal.emit("verify", path=str(path), **dataclasses.asdict(report))
+        terminal.say(f"{path}\n{report.text()}")
+        worst = max(worst, report.exit_code)
+    return worst

@@ -1,0 +1,55 @@
+"""``gswap demo``: two synthetic people, one complete swap."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from pathlib import Path
+
+from gswap.output import consent
+from gswap.people.clips import DemoConfig, demo_inputs
+from gswap.pipeline.config import Job
+from gswap.pipeline.job import SwapResult, run_job
+from gswap.pipeline.observer import StepObserver
+
+
+def run_demo(out: Path, size: int, frames: int, seeds: tuple[int, int], observer: StepObserver) -> SwapResult:
+    """Render the inputs, swap, and leave ``out.mp4``, ``compare.mp4``, ``sheet.png`` and the report in ``out``.
+
+    Args:
+        out: Folder; made if missing. What an earlier demo left there is replaced or reused.
+        size: Side of the clip, pixels.
+        frames: Length of the clip.
+        seeds: Who gives the head, and who is in the clip.
+        observer: Told of the progress.
+
+    Raises:
+        GswapError: See :func:`gswap.pipeline.job.run_job`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    config = DemoConfig(size=size, frames=frames, seed_source=seeds[0], seed_target=seeds[1])
+    observer.started("people", 0, 9)
+    made = demo_inputs(out, config, lambda done, total, note="": observer.progress("people", done, total, note))
+    record = consent.new_record(
+        "synthetic",
+        people=(
+            consent.Person("Synthetic person A", "source"),
+            consent.Person("Synthetic person B", "target"),
+        ),
+        scope=consent.Scope("gswap demo"),
+        validity=consent.Validity.one_year(dt.date.today()),
+    )
+    path = out / "consent.toml"
+    consent.save(record, path)
+    job = Job(
+        sources=(made.source,),
+        target=made.target,
+        out=out / "out.mp4",
+        consent=path,
+        work=out / "work",
+        compare=out / "compare.mp4",
+        overwrite=True,
+    )
+    result = run_job(job, observer)
+    shutil.copyfile(result.sheet, out / "sheet.png")
+    return result

@@ -1,0 +1,113 @@
+"""Novel views and expressions of a finished job's head, as a video (Fig. 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from gswap.body.models import load_body
+from gswap.foundation.errors import InputError, OutputError
+from gswap.foundation.store import read_body_track
+from gswap.foundation.types import BodyTrack, RgbImage
+from gswap.media.write import encode_rgb
+from gswap.output import keys
+from gswap.output.label import Label
+from gswap.output.manifest import Provenance, can_sign, sign_file
+from gswap.output.marks import container_tags
+from gswap.pipeline.observer import StepObserver
+from gswap.pipeline.steps.fit import PORTRAIT
+from gswap.pipeline.steps.track import BODY
+from gswap.pipeline.workspace import states
+from gswap.portrait.io import load_portrait
+from gswap.portrait.orbit import expression_track, orbit_track, render_alone
+from gswap.splat import get_rasterizer
+
+FRAMES_PER_TURN = 60
+PITCH_SHARE = 0.4
+"""The camera also goes up and down, by this share of the yaw."""
+EXPRESSIONS: tuple[dict[str, float], ...] = (
+    {},
+    {"jawOpen": 0.6},
+    {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8},
+    {"mouthPucker": 0.9},
+    {"browInnerUp": 0.9, "browOuterUpLeft": 0.8, "browOuterUpRight": 0.8},
+    {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0},
+)
+HOLD = 8
+"""Frames over which one expression turns into the next."""
+
+
+def write_orbit(
+    work: Path, out: Path, *, frame: int | None, yaw: float, size: int, overwrite: bool, observer: StepObserver
+) -> None:
+    """Render the orbit of the newest portrait in a workspace.
+
+    Args:
+        work: Workspace of a finished job.
+        out: Video to write.
+        frame: Frame of the clip to start from; ``None`` = the one tracked best.
+        yaw: Largest turn to either side, degrees.
+        size: Width and height, pixels.
+        overwrite: Replace ``out``.
+        observer: Told of the progress.
+
+    Raises:
+        InputError: No workspace, no fitted portrait, or no such frame.
+        OutputError: ``out`` exists.
+    """
+    if out.exists() and not overwrite:
+        raise OutputError("The output already exists.", hint="Give --overwrite to replace it.", path=out)
+    folders = {s.step: work / s.step / s.fingerprint for s in states(work, ("retrack", "fit")) if s.done}
+    if "fit" not in folders or "retrack" not in folders:
+        raise InputError("Expected a fitted portrait in the workspace, found none.", hint="Run the swap.", path=work)
+    model = load_body(BODY)
+    drive = read_body_track(folders["retrack"] / "drive.safetensors")
+    portrait = load_portrait(folders["fit"] / PORTRAIT, model)
+    t = _start(drive, frame, work)
+    angle = np.linspace(0, 2 * np.pi, FRAMES_PER_TURN, endpoint=False)
+    views = orbit_track(drive, t, (yaw * np.sin(angle)).tolist(), (-yaw * PITCH_SHARE * np.sin(2 * angle)).tolist())
+    faces = expression_track(drive, t, _expressions(), model)
+    rasterize = get_rasterizer("auto")
+    total = len(views) + len(faces)
+    label = Label((size, size))
+
+    def frames() -> Iterator[RgbImage]:
+        done = 0
+        for track in (views, faces):
+            for image in render_alone(portrait, track, model, rasterize=rasterize, side=size):
+                done += 1
+                observer.progress("orbit", done, total, "")
+                yield label.apply(image)
+
+    part = out.with_name(f".{out.stem}.unsigned{out.suffix}")
+    try:
+        encode_rgb(part, frames(), (25, 1), metadata=container_tags())
+        if can_sign(out):
+            provenance = Provenance(recipe="orbit", config_hash=folders["fit"].name, consent_hash="")
+            sign_file(part, out, parent=None, components=(), provenance=provenance, signer=keys.load_or_create())
+        else:
+            part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _start(drive: BodyTrack, frame: int | None, work: Path) -> int:
+    if frame is None:
+        residual = np.where(drive.valid, drive.residual, np.inf)
+        return int(residual.argmin())
+    if not 0 <= frame < len(drive) or not drive.valid[frame]:
+        raise InputError(f"Expected a frame with the person, between 0 and {len(drive) - 1}; found {frame}.", path=work)
+    return frame
+
+
+def _expressions() -> list[dict[str, float]]:
+    """From one expression to the next, smoothly."""
+    out = []
+    cycle = (*EXPRESSIONS, EXPRESSIONS[0])
+    for a, b in zip(cycle[:-1], cycle[1:], strict=True):
+        for k in range(HOLD):
+            w = (1 - np.cos(np.pi * k / HOLD)) / 2
+            out.append({n: (1 - w) * a.get(n, 0.0) + w * b.get(n, 0.0) for n in {*a, *b}})
+    return out

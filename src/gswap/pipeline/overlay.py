@@ -1,0 +1,80 @@
+"""``gswap track``: mesh, landmarks, masks and confidence over a clip, as a video for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from gswap.body.draw import draw_overlay
+from gswap.body.fit import fit_track
+from gswap.body.models import load_body
+from gswap.foundation.errors import OutputError
+from gswap.foundation.types import Camera, RgbImage, Shot
+from gswap.media.encoders import check_output
+from gswap.media.probe import probe
+from gswap.media.read import VideoReader
+from gswap.media.scenes import ShotDetector, is_duplicate
+from gswap.media.write import encode_rgb
+from gswap.perception.clip import choose_person, find_people, follow
+from gswap.pipeline.config import Job, Settings
+from gswap.pipeline.observer import StepObserver
+from gswap.pipeline.steps.perceive import person_choice
+from gswap.pipeline.steps.track import BODY
+
+
+def write_overlay(clip: Path, out: Path, person: str | None, *, overwrite: bool, observer: StepObserver) -> None:
+    """Track a clip and draw what was found.
+
+    Raises:
+        OutputError: ``out`` exists.
+        InputError: No face, or several people and none chosen.
+    """
+    if out.exists() and not overwrite:
+        raise OutputError("The output already exists.", hint="Give --overwrite to replace it.", path=out)
+    settings = Settings()
+    info = probe(clip, settings.limits)
+    check_output(info, out)
+
+    def images() -> Iterator[RgbImage]:
+        with VideoReader(info) as reader:
+            for frame in reader.frames():
+                yield frame.rgb
+
+    def report(step: str):
+        return lambda done, total, note="": observer.progress(step, done, total, note)
+
+    detector, duplicate, previous = ShotDetector(), [], None
+    for image in images():
+        detector.feed(image)
+        duplicate.append(previous is not None and is_duplicate(previous, image))
+        previous = image
+    shots: tuple[Shot, ...] = detector.shots()
+    people = find_people(images, info.frame_count, shots, settings.perceive, progress=report("faces"))
+    index, identity = person_choice(Job((clip,), clip, out, clip, out, person=person))
+    chosen = choose_person(people, settings.perceive, index=index, identity=identity)
+    faces = follow(
+        images,
+        chosen,
+        size=(info.width, info.height),
+        shots=shots,
+        duplicate=np.asarray(duplicate, bool),
+        cfg=settings.perceive,
+        progress=report("landmarks"),
+    )
+    model = load_body(BODY)
+    body = fit_track(faces, model, settings.track, progress=report("fit"))
+    rest = model.rest(body.shape)
+
+    def drawn() -> Iterator[RgbImage]:
+        for t, image in enumerate(images()):
+            observer.progress("draw", t + 1, info.frame_count, "")
+            if not body.valid[t]:
+                yield image
+                continue
+            camera = Camera(float(body.focal[t]), info.width / 2, info.height / 2, info.width, info.height)
+            mesh = model.pose(body, rest, t)
+            yield draw_overlay(image, mesh, model, camera, faces.landmarks[t], float(body.confidence[t]))
+
+    encode_rgb(out, drawn(), info.frame_rate, audio_from=clip if info.has_audio else None)

@@ -1,0 +1,132 @@
+"""How good a finished swap is: numbers per frame for the report (definitions: ``gswap.metrics``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from gswap.foundation.landmarks import lid_opening, mouth_gap
+from gswap.foundation.store import read_body_track, read_face_track
+from gswap.foundation.types import Progress, RgbImage, no_progress
+from gswap.metrics.expression import EXPRESSION_SIGNALS, expression_signals, head_angles
+from gswap.perception.clip import landmarks_near
+from gswap.perception.config import PerceptionConfig
+from gswap.perception.identity import embed
+from gswap.pipeline.steps import render, segment
+
+SAMPLES = 48
+"""Frames that are measured at most, spread over the clip."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Measured frames and what was found in them. Arrays are NaN in frames that were not measured."""
+
+    measured: Int[np.ndarray, "n"]
+    identity_source: Float[np.ndarray, "t"]
+    """Distance to the nearest photo (dlib); lower = more like the source."""
+    identity_target: Float[np.ndarray, "t"]
+    """Distance to the target person in the same frame; higher = less like the target."""
+    people_distance: float
+    """Distance between the source person and the target person, for comparison."""
+    photos_distance: float
+    """Median distance between the photos, for comparison (NaN for one photo)."""
+    expression: Float[np.ndarray, "t"]
+    """Mean absolute difference of the expression signals, medians removed, in eye distances."""
+    pose: Float[np.ndarray, "t"]
+    """Mean absolute difference of yaw, pitch and roll, medians removed, degrees."""
+    confidence: Float[np.ndarray, "t"]
+    """Of the track."""
+    lid_correlation: float
+    mouth_correlation: float
+
+
+class _Results:
+    """I_out per frame as an image store."""
+
+    def __init__(self, folders: dict[str, Path], count: int) -> None:
+        self._folders, self._count = folders, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int, /) -> RgbImage:
+        result = render.load_render(self._folders, self._count, index)
+        assert result is not None
+        return result.rgb
+
+
+def measure(folders: dict[str, Path], cfg: PerceptionConfig, *, progress: Progress = no_progress) -> Quality:
+    """Measure a finished job's result on up to :data:`SAMPLES` frames."""
+    faces = read_face_track(folders["perceive"] / "faces.safetensors")
+    photo_faces = read_face_track(folders["perceive"] / "photo_faces.safetensors")
+    drive = read_body_track(folders["retrack"] / "drive.safetensors")
+    count = len(faces)
+    target = segment.load_target(folders, count)
+    rendered = [t for t in np.flatnonzero(faces.valid & drive.valid) if render.is_rendered(folders, int(t))]
+    chosen = np.asarray(rendered, int)[np.unique(np.linspace(0, max(len(rendered) - 1, 0), SAMPLES).astype(int))]
+    if not rendered:
+        chosen = np.zeros(0, int)
+    hints = {int(t): target.window.to_work(int(t), faces.landmarks[t]) for t in chosen}
+    results = _Results(folders, count)
+    found = landmarks_near(results, hints, cfg, progress=progress)
+    blank = np.full(count, np.nan)
+    source, other = blank.copy(), blank.copy()
+    photos = photo_faces.embedding.astype(np.float64)
+    targets = []
+    for t, points in found.items():
+        mine = embed(results[t], points)
+        theirs = embed(target.rgb[t], hints[t])
+        targets.append(theirs)
+        source[t] = np.linalg.norm(photos - mine, axis=1).min()
+        other[t] = np.linalg.norm(theirs - mine)
+    expression, pose = blank.copy(), blank.copy()
+    lid, mouth = float("nan"), float("nan")
+    if len(found) > 1:
+        times = np.asarray(list(found))
+        a = np.stack([found[int(t)] for t in times])
+        b = np.stack([hints[int(t)] for t in times])
+        expression[times] = _difference(_stack(expression_signals(a)), _stack(expression_signals(b)))
+        pose[times] = _difference(head_angles(a), head_angles(b))
+        lid = _correlation(_lids(a), _lids(b))
+        mouth = _correlation(mouth_gap(a), mouth_gap(b))
+    pairs = np.linalg.norm(photos[:, None] - photos[None], axis=-1)[np.triu_indices(len(photos), 1)]
+    people = np.linalg.norm(np.asarray(targets)[:, None] - photos[None], axis=-1) if targets else np.array([np.nan])
+    return Quality(
+        measured=np.asarray(sorted(found), int),
+        identity_source=source,
+        identity_target=other,
+        people_distance=float(np.median(people)),
+        photos_distance=float(np.median(pairs)) if len(pairs) else float("nan"),
+        expression=expression,
+        pose=pose,
+        confidence=drive.confidence.astype(np.float64),
+        lid_correlation=lid,
+        mouth_correlation=mouth,
+    )
+
+
+def _stack(signals: object) -> Float[np.ndarray, "n k"]:
+    """Signals as columns, whatever way the metric hands them out."""
+    if isinstance(signals, np.ndarray):
+        return signals
+    assert isinstance(signals, dict)
+    return np.stack([signals[name] for name in EXPRESSION_SIGNALS], -1)
+
+
+def _difference(a: Float[np.ndarray, "n k"], b: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n"]:
+    """Mean absolute difference of signals whose medians over the clip are removed."""
+    return np.abs((a - np.median(a, 0)) - (b - np.median(b, 0))).mean(-1)
+
+
+def _lids(points: Float[np.ndarray, "n 478 3"]) -> Float[np.ndarray, "n"]:
+    return lid_opening(points, "right") + lid_opening(points, "left")
+
+
+def _correlation(a: Float[np.ndarray, "n"], b: Float[np.ndarray, "n"]) -> float:
+    if a.std() < 1e-9 or b.std() < 1e-9:
+        return float("nan")
+    return float(np.corrcoef(a, b)[0, 1])
