@@ -13,6 +13,7 @@ import contextlib
 import datetime as dt
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,30 +276,34 @@ def _store(folder: Path, key: ec.EllipticCurvePrivateKey, chain: list[x509.Certi
     """Write key and chain as one private file. Without ``replace`` the first one wins."""
     pem = serialization.Encoding.PEM
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path = folder / _IDENTITY_FILE
-    part = folder / f".{_IDENTITY_FILE}.{os.getpid()}.part"
+    _write_private(folder / _IDENTITY_FILE, secret + b"".join(c.public_bytes(pem) for c in chain), replace=replace)
+
+
+def _write_private(path: Path, data: bytes, *, replace: bool) -> None:
+    """Write a file of mode 0600 atomically, also against other threads of this process."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as handle:
-            handle.write(secret + b"".join(c.public_bytes(pem) for c in chain))
-            handle.flush()
-            os.fsync(handle.fileno())
-        if replace:
-            os.replace(part, path)
-        else:
-            with contextlib.suppress(FileExistsError):
-                os.link(part, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        try:
+            with open(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if replace:
+                os.replace(part, path)
+            else:
+                with contextlib.suppress(FileExistsError):
+                    os.link(part, path)
+        finally:
+            Path(part).unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(error, path) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _trust(folder: Path, root: x509.Certificate) -> None:
     path = folder / _TRUST_FOLDER / f"{root.fingerprint(hashes.SHA256()).hex()[:16]}.pem"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, root.public_bytes(serialization.Encoding.PEM))
+        _write_private(path, root.public_bytes(serialization.Encoding.PEM), replace=True)
 
 
 def _read(path: Path) -> bytes:

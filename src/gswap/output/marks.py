@@ -46,7 +46,7 @@ class Marks:
 
 def container_tags(source_type: str = COMPOSITE_SOURCE_TYPE) -> dict[str, str]:
     """Container metadata for the video writer (mp4, mov, mkv ...): ``comment`` and ``encoder``."""
-    return {"comment": f"{NOTICE}; digital source type: {source_type}", "encoder": f"gswap {version('gswap')}"}
+    return {"comment": f"{NOTICE} [digital source type: {source_type}]", "encoder": f"gswap {version('gswap')}"}
 
 
 def xmp_packet(source_type: str = COMPOSITE_SOURCE_TYPE) -> bytes:

@@ -30,7 +30,7 @@ EXAMINED_SECONDS = 60.0
 """How much of a video is searched for the watermark."""
 
 ReadLuma = Callable[[Path], Iterator[tuple[float, np.ndarray]]]
-"""Opens a video: (presentation time in seconds, luma plane) of its frames. Raises ``InputError`` where there is none."""
+"""Opens a video: (presentation time in seconds, luma plane) of its frames. ``InputError`` where there is none."""
 
 
 @dataclass(frozen=True)

@@ -153,8 +153,8 @@ def embed(
     allowed = np.sqrt((255.0 * unit) ** 2 * 10 ** (-MIN_PSNR / 10) - ROUNDING_VARIANCE)
     rms = float(cv2.norm(change)) / np.sqrt(change.size)
     gain = sign_at(seconds) * min(1.0, allowed / rms)
-    marked = cv2.add(cv2.scaleAdd(change, gain, _dither(width, height)), luma, dtype=cv2.CV_32F)
-    out = cv2.add(marked, 0.0, dtype=cv2.CV_8U if luma.dtype == np.uint8 else cv2.CV_16U)
+    depth = cv2.CV_8U if luma.dtype == np.uint8 else cv2.CV_16U
+    out = cv2.add(cv2.scaleAdd(change, gain, _dither(width, height)), luma, dtype=depth)
     return np.minimum(out, (1 << bit_depth) - 1) if bit_depth not in (8, 16) else out
 
 

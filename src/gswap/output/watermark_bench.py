@@ -78,7 +78,7 @@ def attacks(recode: Recode) -> dict[str, Callable[[Lumas, Sequence[float]], tupl
         f"crf {CRF}": lambda y, t: (recode(y, t, CRF), t),
         "half size": lambda y, t: (_halve(y), t),
         f"crop {CROP:.0%}": lambda y, t: (_crop(y), t),
-        f"cut {CUT_SECONDS:g} s": lambda y, t: _cut(y, t),
+        f"cut {CUT_SECONDS:g} s": _cut,
         f"half + crf {CRF}": lambda y, t: (recode(_halve(y), t, CRF), t),
         f"crop + crf {CRF}": lambda y, t: (recode(_crop(y), t, CRF), t),
     }

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -26,6 +27,8 @@ SCALES = np.exp(np.arange(np.log(0.55), np.log(1.1), 0.005))
 """Cell size relative to an uncropped picture's, inverted: a crop to 80 % has 0.8. Half a cell off at a tile's edge."""
 MIN_PILOT, MIN_SCORE = 5.0, 16.0
 """Accept an id when its CRC fits, the pilot stands this far out, and the code's score is this high."""
+MIN_PILOT_AT_HOME = 2.5
+"""The same at the four places of an uncropped clip, where no search over shifts has raised the noise."""
 MARKED_PILOT = 7.0
 """Standard deviations at which a clip counts as marked although its id cannot be read."""
 _CANDIDATES = 8
@@ -74,9 +77,9 @@ def detect(frames: Iterable[tuple[float, np.ndarray]], *, max_seconds: float | N
     if accumulators is None:
         return WatermarkResult(False, None, 0.0, 0.0, 1.0, seconds)
     places = _search(accumulators)
-    for place in places:
+    for place, gate in [*((p, MIN_PILOT) for p in places), *((p, MIN_PILOT_AT_HOME) for p in _home(accumulators))]:
         identifier, score = decode_tile(place.tile)
-        if identifier is not None and place.pilot >= MIN_PILOT and score >= MIN_SCORE:
+        if identifier is not None and place.pilot >= gate and score >= MIN_SCORE:
             return WatermarkResult(True, identifier, place.pilot, score, place.scale, seconds)
     best = places[0]
     score = decode_tile(best.tile)[1]
@@ -153,25 +156,44 @@ def _whiten(difference: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
 
 # ---------------------------------------------------------------- space
 def _search(accumulators: Float[np.ndarray, "p h w"]) -> list[_Place]:
-    """The most likely places, best first."""
-    side = GRID * _FINE
-    pilot = cv2.GaussianBlur(np.kron(pilot_pattern(), np.ones((_FINE, _FINE))), (0, 0), 0.5)
-    conjugate = np.conj(np.fft.rfft2(pilot))
+    """The most likely places over all phases, scales and shifts, best first."""
     places: list[_Place] = []
     for accumulator in accumulators:
         for scale in SCALES:
-            folded = _fold(accumulator, scale * GRID * _FINE / min(accumulator.shape))
-            correlation = np.fft.irfft2(np.fft.rfft2(folded) * conjugate, s=(side, side))
-            correlation /= correlation.std()
+            folded, correlation = _correlate(accumulator, float(scale))
             peak = int(np.abs(correlation).argmax())
-            height = float(correlation.flat[peak])
-            if len(places) < _CANDIDATES or abs(height) > places[-1].pilot:
-                dy, dx = divmod(peak, side)
-                aligned = np.roll(folded, (-dy, -dx), (0, 1)) * np.sign(height)
-                cells = aligned.reshape(GRID, _FINE, GRID, _FINE).sum((1, 3))
-                places = sorted([*places, _Place(abs(height), float(scale), cells)], key=lambda p: -p.pilot)
+            if len(places) < _CANDIDATES or abs(correlation.flat[peak]) > places[-1].pilot:
+                places = sorted([*places, _place(folded, correlation, peak, float(scale))], key=lambda p: -p.pilot)
                 del places[_CANDIDATES:]
     return places
+
+
+def _home(accumulators: Float[np.ndarray, "p h w"]) -> list[_Place]:
+    """The places of an uncropped clip: few enough to be believed on a lower pilot."""
+    return [_place(*_correlate(accumulator, 1.0), 0, 1.0) for accumulator in accumulators]
+
+
+def _correlate(
+    accumulator: Float[np.ndarray, "h w"], scale: float
+) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n n"]]:
+    """The folded tile at this scale, and its correlation with the pilot over shifts, in standard deviations."""
+    folded = _fold(accumulator, scale * GRID * _FINE / min(accumulator.shape))
+    correlation = np.fft.irfft2(np.fft.rfft2(folded) * _pilot_spectrum(), s=folded.shape)
+    return folded, correlation / max(correlation.std(), 1e-12)
+
+
+@cache
+def _pilot_spectrum() -> np.ndarray:
+    pilot = np.kron(pilot_pattern(), np.ones((_FINE, _FINE)))
+    return np.conj(np.fft.rfft2(cv2.GaussianBlur(pilot, (0, 0), _FINE / 4)))
+
+
+def _place(folded: Float[np.ndarray, "n n"], correlation: Float[np.ndarray, "n n"], peak: int, scale: float) -> _Place:
+    """Roll the tile to the peak's shift, undo its sign, and sum up the points of each cell."""
+    height = float(correlation.flat[peak])
+    dy, dx = divmod(peak, GRID * _FINE)
+    aligned = np.roll(folded, (-dy, -dx), (0, 1)) * (1 if height > 0 else -1)
+    return _Place(abs(height), scale, aligned.reshape(GRID, _FINE, GRID, _FINE).sum((1, 3)))
 
 
 def _fold(image: Float[np.ndarray, "h w"], scale: float) -> Float[np.ndarray, "n n"]:

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from gswap.foundation.errors import InputError, MissingInputError
+from gswap.output import manifest, marks, sidecar, verify
+from gswap.output.keys import SigningIdentity
+from gswap.output.manifest import Provenance
+from gswap.output.verify import EXIT_INTACT, EXIT_TAMPERED, EXIT_UNSIGNED, verify_file
+from gswap.output.watermark import embed
+
+IDENTIFIER = 0x5AC3F1
+
+
+def read_luma(path: Path) -> Iterator[tuple[float, np.ndarray]]:
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                yield float(frame.time or 0), frame.to_ndarray()[: frame.height, : frame.width]
+    except (OSError, ValueError, IndexError) as error:
+        raise InputError("no video", path=path) from error
+
+
+@pytest.fixture
+def published(
+    write_video: Callable[..., Path], tmp_path: Path, photo: Path, provenance: Provenance, identity: SigningIdentity
+) -> Path:
+    """A marked, tagged and signed clip."""
+    rng = np.random.default_rng(0)
+    still = np.kron(rng.integers(40, 215, (32, 32)), np.ones((8, 8))).astype(np.uint8)
+    frames = [embed(still, i / 25, IDENTIFIER) for i in range(75)]
+    unsigned = write_video("unsigned.mp4", frames, **marks.container_tags())
+    marks.add_xmp(unsigned)
+    out = tmp_path / "out.mp4"
+    manifest.sign_file(unsigned, out, parent=photo, components=[photo], provenance=provenance, signer=identity)
+    return out
+
+
+def text(report: verify.VerifyReport) -> str:
+    return "\n".join(verify.sentences(report))
+
+
+def test_all_layers_of_a_published_clip(published: Path) -> None:
+    report = verify_file(published, read_luma=read_luma)
+    assert report.exit_code == EXIT_INTACT and report.ai_modified
+    assert report.watermark is not None and report.watermark.identifier == IDENTIFIER
+    assert report.marks.xmp == report.marks.tags == (marks.COMPOSITE_SOURCE_TYPE,)
+    words = text(report)
+    for expected in ("intact, signed by gswap local signer", "found, id 5ac3f1", "parentOf target clip", "unchanged"):
+        assert expected in words
+    value = json.loads(json.dumps(verify.to_json(report)))
+    assert value["exit_code"] == 0 and value["watermark"]["identifier"] == IDENTIFIER
+    assert value["manifest"]["state"] == "trusted"
+
+
+def test_a_re_encode_loses_the_manifest_and_keeps_the_watermark(
+    published: Path, write_video: Callable[..., Path]
+) -> None:
+    again = write_video("again.mp4", [luma for _, luma in read_luma(published)])
+    report = verify_file(again, read_luma=read_luma)
+    assert report.exit_code == EXIT_UNSIGNED and report.ai_modified
+    assert "Manifest: none" in text(report) and "found, id 5ac3f1" in text(report)
+
+
+def test_tampering_and_tampered_ingredients(
+    published: Path, tmp_path: Path, video: Path, photo: Path, provenance: Provenance, identity: SigningIdentity
+) -> None:
+    data = bytearray(published.read_bytes())
+    data[data.index(b"mdat") + 500] ^= 1
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(data)
+    report = verify_file(bad)
+    assert report.exit_code == EXIT_TAMPERED and "DOES NOT HOLD (assertion.bmffHash.mismatch)" in text(report)
+    second = tmp_path / "second.mp4"
+    manifest.sign_file(video, second, parent=bad, components=[photo], provenance=provenance, signer=identity)
+    report = verify_file(second)
+    assert report.manifest.state == "trusted" and report.exit_code == EXIT_TAMPERED
+    assert "ITS MANIFEST DID NOT HOLD" in text(report)
+    assert verify.to_json(report)["tampered_ingredients"] == 1
+
+
+def test_a_manifest_moved_to_another_clip_names_another_id(
+    published: Path, tmp_path: Path, photo: Path, identity: SigningIdentity
+) -> None:
+    other = Provenance("embedded", "a" * 64, "b" * 64, watermark_id=0x000001)
+    out = tmp_path / "other.mp4"
+    manifest.sign_file(published, out, parent=published, components=[photo], provenance=other, signer=identity)
+    assert "names another id, 000001" in text(verify_file(out, read_luma=read_luma))
+
+
+def test_files_of_others(video: Path, photo: Path, tmp_path: Path) -> None:
+    report = verify_file(video, read_luma=read_luma)
+    assert report.exit_code == EXIT_UNSIGNED and not report.ai_modified
+    assert "Watermark: none found" in text(report) and "nothing signed" in text(report)
+    assert "not searched" in text(verify_file(photo))
+    notes = tmp_path / "notes.txt"
+    notes.write_text("hello")
+    report = verify_file(notes, read_luma=read_luma)
+    assert report.watermark is None and report.exit_code == EXIT_UNSIGNED
+    with pytest.raises(MissingInputError):
+        verify_file(tmp_path / "nowhere.mp4")
+
+
+def test_sidecars_of_files_and_folders(
+    write_video: Callable[..., Path], tmp_path: Path, provenance: Provenance, identity: SigningIdentity
+) -> None:
+    mkv = write_video("out.mkv")
+    sidecar.write_sidecar(mkv, provenance=provenance, inputs=[], signer=identity)
+    report = verify_file(mkv)
+    assert report.exit_code == EXIT_INTACT and "Sidecar: intact" in text(report)
+    with open(mkv, "ab") as handle:
+        handle.write(b"x")
+    report = verify_file(mkv)
+    assert report.exit_code == EXIT_TAMPERED and "Sidecar: DOES NOT HOLD" in text(report)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    with pytest.raises(MissingInputError):
+        verify_file(folder)
+    (folder / "0.exr").write_bytes(b"exr")
+    sidecar.write_sidecar(folder, provenance=provenance, inputs=[], signer=identity)
+    assert verify_file(folder).exit_code == verify_file(folder / "0.exr").exit_code == EXIT_INTACT
+    assert verify.to_json(verify_file(folder))["sidecar"]["state"] == "trusted"
