@@ -108,7 +108,7 @@ class _Splat(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        d_image, d_alpha = (g.contiguous() for g in gradients)
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # type: ignore[override]
+        d_image, d_alpha = (g.contiguous() for g in grad_outputs)
         plain = ctx.saved_tensors
         return (*_native.splat_backward(ctx.frame, *plain, d_image, d_alpha), None, None)  # type: ignore[union-attr]

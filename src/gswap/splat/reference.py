@@ -39,7 +39,7 @@ TILE = 16
 class Projected(NamedTuple):
     """Gaussians in the image, those that can touch a pixel only, nearest first."""
 
-    index: Int[Tensor, "k"]
+    source: Int[Tensor, "k"]
     """Which of the given Gaussians."""
     mean: Float[Tensor, "k 2"]
     """Pixels."""
@@ -82,7 +82,7 @@ def rasterize(
         if not bool(torch.isfinite(tensor).all()):
             raise not_finite(name)
     splats = project(means, quats, scales, opacities, camera, near)
-    opacity, feature = opacities[splats.index], features[splats.index]
+    opacity, feature = opacities[splats.source], features[splats.source]
     tiles_x, tiles_y = -(-camera.width // TILE), -(-camera.height // TILE)
     empty = means.new_zeros(features.shape[1] + 1, TILE, TILE)
     rows = []
