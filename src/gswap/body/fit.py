@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -42,9 +43,11 @@ BRIDGED_TRUST = 0.1
 """Weight of interpolated landmarks."""
 LOST_RESIDUAL = 0.05
 """Share of the eye distance: a fit this bad says nothing."""
-_SHAPE_ROUNDS = 4
+_SHAPE_ROUNDS = 2
+_STEPS_PER_SLOPE = 2
 _OFFSET_ROUNDS = 2
 _START_STEPS = 2
+_NO_DISTORTION = np.zeros(4)
 
 
 @dataclass(frozen=True)
@@ -143,11 +146,11 @@ def fit_faces(
     key_states, key_obs = states.select(keys), obs.select(keys)
     for _ in range(_START_STEPS):
         key_states = _each_alone(lm, shape, key_states, key_obs, priors)
-    for round_ in range(_SHAPE_ROUNDS):
-        if round_ % 2 == 0:
-            slopes = lm.shape_slopes(shape.parameters)
-        parameters, key_states = solve_with_shape(lm, shape, key_states, key_obs, priors, slopes, cfg.shape_prior)
-        shape = lm.face_shape(parameters)
+    for _ in range(_SHAPE_ROUNDS):
+        slopes = lm.shape_slopes(shape.parameters)
+        for _ in range(_STEPS_PER_SLOPE):
+            parameters, key_states = solve_with_shape(lm, shape, key_states, key_obs, priors, slopes, cfg.shape_prior)
+            shape = lm.face_shape(parameters)
     sigma = np.full(SKIN_COUNT, OFFSET_SIGMA / np.sqrt(max(cfg.offset_prior, 1e-9)))
     for _ in range(_OFFSET_ROUNDS):
         key_states = _each_alone(lm, shape, key_states, key_obs, priors)
@@ -157,7 +160,7 @@ def fit_faces(
     total = len(index) * cfg.iterations
     for step in range(cfg.iterations):
         parts = []
-        for lo, hi in zip(lengths[:-1], lengths[1:], strict=True):
+        for lo, hi in pairwise(lengths):
             part = np.arange(lo, hi)
             parts.append(solve_shot(lm, shape, states.select(part), obs.select(part), priors, cfg.smoothness))
             progress(step * len(index) + hi, total, "body")
@@ -171,7 +174,7 @@ def start(lm: LandmarkModel, shape: FaceShape, obs: Observations, lengths: Int[n
     stable = rigid_mask()
     rotation, translation = np.full((count, 3), np.nan), np.full((count, 3), np.nan)
     points = np.ascontiguousarray(shape.rest[stable])
-    for lo, hi in zip(lengths[:-1], lengths[1:], strict=True):
+    for lo, hi in pairwise(lengths):
         guess = None
         for t in range(lo, hi):
             if obs.trust[t] == 0:
@@ -180,10 +183,10 @@ def start(lm: LandmarkModel, shape: FaceShape, obs: Observations, lengths: Int[n
             camera = np.array([[f, 0, cx], [0, f, cy], [0, 0, 1]])
             pixels = np.ascontiguousarray(obs.landmarks[t][stable])
             if guess is None:
-                _, r, s = cv2.solvePnP(points, pixels, camera, None, flags=cv2.SOLVEPNP_SQPNP)
+                _, r, s = cv2.solvePnP(points, pixels, camera, _NO_DISTORTION, flags=cv2.SOLVEPNP_SQPNP)
             else:
                 r, s = guess
-            _, r, s = cv2.solvePnP(points, pixels, camera, None, r, s, True, flags=cv2.SOLVEPNP_ITERATIVE)
+            _, r, s = cv2.solvePnP(points, pixels, camera, _NO_DISTORTION, r, s, True, flags=cv2.SOLVEPNP_ITERATIVE)
             guess = (r, s)
             rotation[t], translation[t] = r.ravel(), s.ravel()
         fill_gaps(rotation[lo:hi])
