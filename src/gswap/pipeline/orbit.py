@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def _expressions() -> list[dict[str, float]]:
     """From one expression to the next, smoothly."""
     out = []
     cycle = (*EXPRESSIONS, EXPRESSIONS[0])
-    for a, b in zip(cycle[:-1], cycle[1:], strict=True):
+    for a, b in itertools.pairwise(cycle):
         for k in range(HOLD):
             w = (1 - np.cos(np.pi * k / HOLD)) / 2
             out.append({n: (1 - w) * a.get(n, 0.0) + w * b.get(n, 0.0) for n in {*a, *b}})

@@ -60,7 +60,10 @@ def publish(job: Job, record: consent.ConsentRecord, folder: Path, key: str) -> 
         else:
             with atomic_path(final) as part:
                 shutil.copyfile(source, part)
-            written += [final, write_sidecar([final], provenance=provenance, signer=identity)]
+            written += [
+                final,
+                write_sidecar(final, provenance=provenance, inputs=[job.target, *source_files(job)], signer=identity),
+            ]
     write_json(
         folder / RECORD, {"out": str(job.out.resolve()), "sha256": {str(p.resolve()): hash_file(p) for p in written}}
     )

@@ -44,7 +44,7 @@ def write_job_report(
         "recipe": job.recipe,
         "photos": str(notes["ingest"]["photos"]),
         "shots": str(notes["ingest"]["shots"]),
-        "window": "{0}x{1} pixels".format(*notes["segment"]["window"]),
+        "window": "{}x{} pixels".format(*notes["segment"]["window"]),
         "mouth": job.mouth,
         "label": job.label,
         "watermark id": str(notes["deliver"]["watermark_id"]),

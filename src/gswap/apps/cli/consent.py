@@ -58,7 +58,7 @@ def check(options: commands.ConsentCheck, terminal: Terminal) -> int:
     record = consent.load(options.record)
     target = consent.hash_file(options.target) if options.target else ""
     missing = consent.problems(record, photos=_hashes(options.source), today=dt.date.today(), target=target)
-    terminal.emit("consent", kind=record.kind, hash=consent.record_hash(record), problems=missing)
+    terminal.emit("consent", record_kind=record.kind, hash=consent.record_hash(record), problems=missing)
     for sentence in missing:
         terminal.say(sentence)
     if not missing:

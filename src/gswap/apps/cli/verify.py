@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import numpy as np
 
 from gswap.media.probe import is_video, probe
 from gswap.media.read import VideoReader
-from gswap.output.verify import verify_file
+from gswap.output.verify import sentences, to_json, verify_file
 
 if TYPE_CHECKING:
     from gswap.apps.cli import commands
@@ -34,7 +33,9 @@ def verify(options: commands.Verify, terminal: Terminal) -> int:
     worst = 0
     for path in options.files:
         report = verify_file(path, read_luma=read_luma)
-        terminal.emit("verify", path=str(path), **dataclasses.asdict(report))
-        terminal.say(f"{path}\n{report.text()}")
+        terminal.emit("verify", **to_json(report))
+        terminal.say(str(path))
+        for sentence in sentences(report):
+            terminal.say(f"  {sentence}")
         worst = max(worst, report.exit_code)
     return worst

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -63,11 +64,11 @@ def _run(context: StepContext) -> None:
     context.notes |= {"advice": list(advice), "generated": job.generated is not None}
 
 
-def load_swap(folders: dict[str, object], count: int) -> SwapSet:
+def load_swap(folders: dict[str, Path], count: int) -> SwapSet:
     """I_gen."""
     folder = folders["swap"]
-    stores = {name: PngStore(folder / name, count) for name in STORES}  # type: ignore[operator]
-    return SwapSet(advice=tuple(read_json(folder / "swap.json")["advice"]), **stores)  # type: ignore[operator]
+    stores = {name: PngStore(folder / name, count) for name in STORES}
+    return SwapSet(advice=tuple(read_json(folder / "swap.json")["advice"]), **stores)
 
 
 STEP = Step("swap", 1, ("ingest", "perceive", "track", "segment"), _config, _run)
