@@ -14,6 +14,7 @@ from gswap.foundation.errors import DeviceError
 from gswap.foundation.raster import rasterize_mesh
 from gswap.foundation.types import BodyTrack, Camera, SwapSet, TargetSet, Window
 from gswap.portrait.config import FitConfig
+from gswap.portrait.fit import fit_portrait
 from gswap.splat import get_rasterizer
 
 SIDE, FRAMES, FOCAL, OVERSAMPLING = 64, 6, 170.0, 3
@@ -124,3 +125,20 @@ def make_scene(frames: int = FRAMES) -> Scene:
 @pytest.fixture(scope="session")
 def scene() -> Scene:
     return make_scene()
+
+
+@pytest.fixture(scope="session")
+def fitted(scene, rasterize):
+    """A portrait fitted at full size, and the reconstruction loss of every step."""
+    cfg = FitConfig(coarse_steps=0, fine_steps=200, coarse_side=SIDE, texels=40, seed=1)
+    notes: list[float] = []
+    portrait = fit_portrait(
+        scene.target,
+        scene.swap,
+        scene.track,
+        scene.model,
+        cfg,
+        rasterize=rasterize,
+        progress=lambda done, total, note="": notes.append(float(note.split()[-1])),
+    )
+    return portrait, notes

@@ -17,7 +17,7 @@ from gswap.foundation.types import Camera, PosedMesh
 
 MOUTH_CORNERS = (61, 291)
 SIGMA = 0.0031
-"""Standard deviation of the low-pass, in units of the image's longer side (1.5 px at 480)."""
+"""Standard deviation of the low-pass, in units of the image's longer side (1.5 px at 480), at least one pixel."""
 TOLERANCE = 10.0
 """Levels of 255: difference of the low frequencies at which the weight has fallen to 1/e."""
 LIP_BAND = 0.06
@@ -36,7 +36,7 @@ def transfer_detail(
         weight: How much to take, in [0, 1]; it is lowered further where the low frequencies differ.
         unit: Longer side of the window in pixels.
     """
-    sigma = SIGMA * unit
+    sigma = max(SIGMA * unit, 1.0)
     low_image, low_generated = blur(image, sigma), blur(generated, sigma)
     difference = blur(np.abs(low_image - low_generated).mean(2), 4 / 3 * sigma)
     agreement = weight * np.exp(-((difference / TOLERANCE) ** 2))

@@ -171,7 +171,8 @@ def _layers(
     else:
         head, neck, plate = *_rendered_mattes(portrait, posed, gaussians, camera, rasterize), target.plate[t]
         neck = np.minimum(neck, np.maximum(target_neck, target_head))
-    hole = masks.inpaint_mask(masks.union_matte(head, neck), target_head, target_neck)
+    matte = masks.union_matte(head, neck)
+    hole = masks.inpaint_mask(matte, target_head, target_neck, rgb=target.rgb[t], plate=plate)
     body = masks.torso(target.person[t], target_head, target_neck)
     return _Layers(hole, masks.head_gate(hole, body, head, neck), plate)
 

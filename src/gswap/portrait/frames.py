@@ -135,16 +135,17 @@ class TrainingFrames:
         head, neck = swap.head[t], swap.neck[t]
         target_head, target_neck = target.head[t], target.neck[t]
         matte = masks.union_matte(head, neck)
-        hole = masks.inpaint_mask(matte, target_head, target_neck)
+        rgb, plate = target.rgb[t], swap.plate[t]
+        hole = masks.inpaint_mask(matte, target_head, target_neck, rgb=rgb, plate=plate)
         body = masks.torso(target.person[t], target_head, target_neck)
-        image = np.where(hole[..., None] > 0, swap.rgb[t], target.rgb[t])
+        image = np.where(hole[..., None] > 0, swap.rgb[t], rgb)
         floats = [
             masks.head_gate(hole, body, head, neck),
             masks.mask_weight(body, matte),
             masks.pixel_weight(matte, swap.confidence[t], self._least),
             masks.outside(hole),
         ]
-        planes = [image, swap.plate[t], matte, *((f * 255 + 0.5).astype(np.uint8) for f in floats)]
+        planes = [image, plate, matte, *((f * 255 + 0.5).astype(np.uint8) for f in floats)]
         box = box_of(shrink(hole, self.divisor))
         cuts = [np.atleast_3d(box.cut(shrink(p, self.divisor))) for p in planes]
         return box, np.ascontiguousarray(np.concatenate(cuts, 2))

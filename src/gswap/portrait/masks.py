@@ -7,10 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from gswap.foundation.imaging import FloatMask, blur, disc
-from gswap.foundation.types import SoftMask
+from gswap.foundation.types import RgbImage, SoftMask
 
 PRESENT = 24
 """A soft mask counts as present above this level (of 255)."""
+REPLACED = 6
+"""Levels by which the plate must differ from the target to count as replaced: more than rounding leaves."""
 REACH = 0.021
 """M_inp reaches this far beyond head and neck, in units of the window's longer side."""
 EDGE = 0.0063
@@ -24,16 +26,29 @@ def side(mask: np.ndarray) -> int:
     return max(mask.shape[:2])
 
 
-def inpaint_mask(*masks: SoftMask) -> SoftMask:
-    """M_inp: everything that is head or neck in any of the masks, and a margin around it (0 or 255)."""
-    union = np.maximum.reduce(masks)
-    grow = 2 * max(round(REACH * side(union)), 1) + 1
-    return cv2.dilate((union > PRESENT).astype(np.uint8) * 255, disc(grow))
+def _edge(mask: np.ndarray) -> float:
+    return max(EDGE * side(mask), 1.0)
+
+
+def inpaint_mask(*matte: SoftMask, rgb: RgbImage, plate: RgbImage) -> SoftMask:
+    """M_inp: the new and the old head and neck with a margin, and everything that the plate replaced (0 or 255).
+
+    Args:
+        matte: Mattes of the new and of the old head and neck.
+        rgb: The target.
+        plate: The target without its head; strands of hair that the mattes miss differ here.
+    """
+    union = np.maximum.reduce(matte)
+    margin = 2 * max(round(REACH * side(union)), 1) + 1
+    heads = cv2.dilate((union > PRESENT).astype(np.uint8), disc(margin))
+    replaced = (cv2.absdiff(rgb, plate).max(2) > REPLACED).astype(np.uint8)
+    replaced = cv2.dilate(replaced, disc(2 * round(2 * _edge(union)) + 1))
+    return np.maximum(heads, replaced) * np.uint8(255)
 
 
 def feather(hole: SoftMask) -> FloatMask:
     """Weight of the edited image: 1 inside M_inp, falling to 0 before its border; exactly 0 outside it."""
-    edge = max(EDGE * side(hole), 1.0)
+    edge = _edge(hole)
     inner = cv2.erode(hole, disc(2 * edge + 1)).astype(np.float32) / 255
     return np.where(hole > 0, blur(inner, 0.8 * edge), 0).astype(np.float32)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 
 from gswap.field.field import Gaussians
@@ -21,6 +22,8 @@ from gswap.portrait.preview import to_rgb
 
 FILL = 0.72
 """Share of the image's side that the head's height takes."""
+REACH = 3
+"""Pixels: half the receptive field of the rerenderer."""
 NECK_SHOWN = 0.25
 """Gaussians with less head weight than this are hidden: behind the collar nothing was ever seen."""
 NECK_FADE = 0.25
@@ -108,6 +111,9 @@ def render_alone(
             gaussians = gaussians._replace(opacities=gaussians.opacities * shown)
             features, alpha = rasterize(*gaussians, camera)
             image = portrait.network.composite(features, alpha, View(plate, torch.ones(side, side), camera))
+            # The rerenderer has only seen the clip's background: its word counts where the head is, and just around.
+            near = F.max_pool2d(alpha[None, None], 2 * REACH + 1, 1, REACH)
+            image = plate + near * (image - plate)
         yield to_rgb(image[0])
 
 

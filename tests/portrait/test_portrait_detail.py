@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from gswap.foundation.types import Camera
+from gswap.portrait.detail import lip_band, transfer_detail
+
+UNIT = 480
+
+
+def picture(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(60, 200, (60, 60, 3)).astype(np.float32)
+
+
+def test_texture_returns_where_low_frequencies_agree():
+    generated = picture(0)
+    image = cv2.GaussianBlur(generated, (0, 0), 1.5)
+    out = transfer_detail(image, generated, np.ones((60, 60), np.float32), UNIT)
+    inner = np.s_[8:-8, 8:-8]
+    before = np.abs(image - generated)[inner].mean()
+    assert np.abs(out - generated)[inner].mean() < 0.5 * before
+
+
+def test_nothing_is_taken_where_pictures_differ_or_the_weight_is_zero():
+    generated, image = picture(0), cv2.GaussianBlur(picture(0), (0, 0), 1.5) + 60
+    out = transfer_detail(image, generated, np.ones((60, 60), np.float32), UNIT)
+    np.testing.assert_allclose(out, image, atol=1e-3)
+    out = transfer_detail(image, generated, np.zeros((60, 60), np.float32), UNIT)
+    np.testing.assert_array_equal(out, image)
+
+
+def test_colour_stays_the_fields():
+    generated = picture(0)
+    image = cv2.GaussianBlur(generated, (0, 0), 1.5) + 2
+    out = transfer_detail(image, generated, np.ones((60, 60), np.float32), UNIT)
+    assert abs(float((out - image).mean())) < 0.1
+
+
+def test_the_band_runs_along_the_lips(scene):
+    mesh = scene.model.pose(scene.track, scene.model.rest(scene.track.shape), 3)
+    band = lip_band(mesh, scene.model, Camera(170 * 6, 32 * 6, 32 * 6, 64 * 6, 64 * 6))
+    lips = cv2.resize(scene.swap.rgb[3], None, fx=6, fy=6)
+    red = (lips[..., 0].astype(int) - lips[..., 1] > 90) & (band < 2)
+    assert 0.002 < (band > 0.5).mean() < 0.05
+    assert red[band > 0.5].mean() > 0.3
