@@ -22,7 +22,10 @@ def disc(diameter: float) -> np.ndarray:
 
 
 def fill_polygon(points: Float[np.ndarray, "n 2"], height: int, width: int) -> FloatMask:
-    """Anti-aliased polygon, 1 inside. Points are continuous (pixel centres at +0.5)."""
+    """Anti-aliased polygon, 1 inside; OpenCV paints its outline too, so it reaches about 0.7 px beyond the points.
+
+    Points are continuous (pixel centres at +0.5).
+    """
     mask = np.zeros((height, width), np.uint8)
     fixed = np.round((np.asarray(points, np.float64) - 0.5) * 16).astype(np.int32)
     cv2.fillPoly(mask, [fixed], (255,), cv2.LINE_AA, 4)

@@ -1,0 +1,49 @@
+"""Shared image operations on known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gswap.foundation import imaging
+
+
+def test_polygon_is_where_its_points_are():
+    mask = imaging.fill_polygon(np.array([[2.0, 2], [10, 2], [10, 8], [2, 8]]), 12, 14)
+    grown = (8 + 2 * 0.7) * (6 + 2 * 0.7)
+    assert abs(mask.sum() - grown) < 3
+    ys, xs = np.nonzero(mask > 0)
+    centre = np.average(xs + 0.5, weights=mask[ys, xs]), np.average(ys + 0.5, weights=mask[ys, xs])
+    assert np.allclose(centre, (6, 5), atol=0.05)
+
+
+def test_smooth_fill_keeps_the_outside_and_continues_a_constant():
+    image = np.full((40, 40, 3), 90, np.float32)
+    hole = np.zeros((40, 40), bool)
+    hole[10:30, 12:28] = True
+    spoiled = image.copy()
+    spoiled[hole] = 0
+    filled = imaging.smooth_fill(spoiled, hole)
+    assert np.array_equal(filled[~hole], image[~hole])
+    assert np.abs(filled - 90).max() < 1
+
+
+def test_multiband_blend_at_the_extremes():
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    ones = np.ones((32, 32), np.float32)
+    assert np.allclose(imaging.blend_multiband(a, b, ones), b, atol=1e-3)
+    assert np.allclose(imaging.blend_multiband(a, b, 0 * ones), a, atol=1e-3)
+
+
+def test_over_is_linear_in_alpha():
+    red, blue = np.zeros((2, 2, 3), np.float32), np.zeros((2, 2, 3), np.float32)
+    red[..., 0], blue[..., 2] = 1, 1
+    assert np.allclose(imaging.over(red, np.full((2, 2), 0.25, np.float32), blue), [0.25, 0, 0.75])
+
+
+def test_largest_component():
+    mask = np.zeros((10, 10), bool)
+    mask[0, 0] = True
+    mask[4:8, 4:8] = True
+    assert imaging.largest_component(mask).sum() == 16
+    assert not imaging.largest_component(np.zeros((3, 3), bool)).any()
