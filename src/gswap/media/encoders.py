@@ -94,6 +94,9 @@ def plan_output(info: VideoInfo, muxer: str) -> EncodePlan:
     notes = plan.notes
     if muxer in ("matroska", "webm"):
         notes += _check_milliseconds(info)
+        if info.sample_aspect_ratio != (1, 1):
+            shape = "{}:{}".format(*info.sample_aspect_ratio)
+            notes += (f"The pixel shape {shape} is not marked in mkv and webm: name the output .mp4 to keep it.",)
     return EncodePlan(plan.muxer, plan.codec, plan.pixel_format, plan.layout, notes)
 
 

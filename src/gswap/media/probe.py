@@ -37,18 +37,17 @@ VIDEO_SUFFIXES = frozenset(
 _PROGRESSIVE_FIELD_ORDERS = (0, 1)
 _MISSING_SECONDS = 0.5
 """A stream that ends earlier than its container says by more than this, and by two frames, was cut off."""
-_TS_PACKET_BYTES = (188, 192, 204)
+_TS_SYNC_BYTE, _TS_PACKET_BYTES, _M2TS_PACKET_BYTES = 0x47, 188, 192
 
 
 @dataclass(frozen=True)
 class _Packets:
-    """Headers of the video packets, in file order, and how far the other streams reach."""
+    """Headers of the video packets, in file order, when the last one ends, and whether any packet was damaged."""
 
     pts: list[int | None]
     durations: list[int]
     keyframe: list[bool]
     end_seconds: float
-    other_end_seconds: float
     damaged: bool
 
 
@@ -128,7 +127,7 @@ def probe(path: Path, limits: MediaLimits | None = None) -> VideoInfo:
         stream = video_stream(container, path)
         _check_header(stream, path, limits)
         packets = _read_packets(container, stream)
-        expected = _expected_frames(container, stream, packets)
+        expected = _expected_frames(container, stream, packets, path)
     with open_video(path) as container:
         stream = video_stream(container, path)
         first = _first_frame(container, stream, path)
@@ -178,7 +177,7 @@ def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
     pts: list[int | None] = []
     durations: list[int] = []
     keyframe: list[bool] = []
-    end = other_end = 0.0
+    end = 0.0
     damaged = False
     try:
         for packet in container.demux():
@@ -187,12 +186,8 @@ def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
             seconds = 0.0
             if packet.pts is not None and packet.time_base is not None:
                 seconds = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-            if packet.stream_index != stream.index:
-                if packet.stream.type == "audio":
-                    other_end = max(other_end, seconds)
-                continue
             damaged |= packet.is_corrupt
-            if packet.is_discard or packet.is_corrupt:
+            if packet.stream_index != stream.index or packet.is_discard or packet.is_corrupt:
                 continue
             end = max(end, seconds)
             pts.append(packet.pts)
@@ -200,45 +195,55 @@ def _read_packets(container: InputContainer, stream: VideoStream) -> _Packets:
             keyframe.append(packet.is_keyframe)
     except FFmpegError:
         damaged = True
-    return _Packets(pts, durations, keyframe, end, other_end, damaged)
+    damaged |= _index_reaches_beyond_file(container, stream)
+    return _Packets(pts, durations, keyframe, end, damaged)
 
 
-def _expected_frames(container: InputContainer, stream: VideoStream, packets: _Packets) -> int | None:
-    """About how many frames the headers promise, when that is clearly more than what is there; else ``None``."""
+def _index_reaches_beyond_file(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether an mp4's table of samples names bytes that the file does not have."""
+    if "mp4" not in container.format.name or container.size <= 0:
+        return False
+    return any(entry.pos + entry.size > container.size for entry in stream.index_entries)
+
+
+def _expected_frames(container: InputContainer, stream: VideoStream, packets: _Packets, path: Path) -> int | None:
+    """About how many frames the file had when it was whole, or ``None`` where nothing says that it was cut off."""
     found = len(packets.pts)
     rate = float(stream.average_rate or stream.guessed_rate or 25)
-    if stream.frames > found and packets.damaged:
-        return stream.frames
     promised = _promised_end(container, stream)
-    if promised is None:
-        reach = packets.other_end_seconds if _is_cut_transport_stream(container) else 0.0
-        promised = max(reach, packets.end_seconds)
-    missing = promised - max(packets.end_seconds, 0.0)
-    if missing > max(_MISSING_SECONDS, 2.0 / rate) or packets.damaged:
-        return max(found + 1, found + round(missing * rate))
+    if promised is not None and promised[0] - packets.end_seconds > promised[1] / rate:
+        return max(found + 1, found + round((promised[0] - packets.end_seconds) * rate))
+    if packets.damaged:
+        return max(found + 1, stream.frames)
+    if container.format.name == "mpegts" and _ends_within_transport_packet(path):
+        return found + 1
     return None
 
 
-def _promised_end(container: InputContainer, stream: VideoStream) -> float | None:
-    """When the video stream ends according to the header, in seconds; ``None`` where only the packets could tell."""
-    if stream.duration is not None and stream.time_base is not None and "matroska" not in container.format.name:
-        if container.format.name in ("mpegts", "mpeg"):
-            return None
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    tag = stream.metadata.get("DURATION", "")
-    parts = tag.split(":")
-    if len(parts) == 3:
+def _ends_within_transport_packet(path: Path) -> bool:
+    with path.open("rb") as file:
+        plain = file.read(1)[0] == _TS_SYNC_BYTE
+    return path.stat().st_size % (_TS_PACKET_BYTES if plain else _M2TS_PACKET_BYTES) != 0
+
+
+def _promised_end(container: InputContainer, stream: VideoStream) -> tuple[float, float] | None:
+    """When the video ends by the header (seconds), and how many frames less are still no sign of a cut.
+
+    An mp4's sample table is checked in :func:`_index_reaches_beyond_file`; its durations follow edit lists and prove
+    nothing. A transport stream has no header that could tell.
+    """
+    parts = stream.metadata.get("DURATION", "").split(":")
+    if "matroska" in container.format.name and len(parts) == 3:
+        hours, minutes, seconds = parts
         try:
-            return int(parts[0]) * 3600 + int(parts[1]) * 60 + float(parts[2])
+            return int(hours) * 3600 + int(minutes) * 60 + float(seconds), 1.5
         except ValueError:
             return None
-    if container.duration is not None and "matroska" in container.format.name and not container.streams.audio:
-        return container.duration / av.time_base
-    return None
-
-
-def _is_cut_transport_stream(container: InputContainer) -> bool:
-    return container.format.name == "mpegts" and all(container.size % n for n in _TS_PACKET_BYTES)
+    if any(name in container.format.name for name in ("mp4", "mpeg")) or container.duration is None:
+        return None
+    if container.streams.audio and "matroska" in container.format.name:
+        return None
+    return container.duration / av.time_base, max(2.0, _MISSING_SECONDS * float(stream.average_rate or 25))
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> AvFrame:
@@ -293,7 +298,7 @@ def _with_times(info: VideoInfo, packets: _Packets, expected: int | None, limits
         raise InputError("Expected a video, found one without a single readable frame.", path=info.path)
     if expected is not None and not limits.allow_truncated:
         raise InputError(
-            f"The video is cut off: readable to frame {len(pts) - 1} of about {expected}.",
+            f"The video is cut off or damaged: readable to frame {len(pts) - 1} of about {expected}.",
             hint="Copy or export it again.",
             path=info.path,
             frame=len(pts) - 1,

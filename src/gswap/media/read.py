@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.frame import VideoFrame as AvFrame
 from av.video.stream import VideoStream
 
-from gswap.foundation.errors import InputError
+from gswap.foundation.errors import InputError, InternalError
 from gswap.foundation.types import RgbImage, VideoFrame, VideoInfo
 from gswap.media.color import planes_to_rgb
 from gswap.media.layout import display_layout, planes_of, rotate
@@ -30,9 +30,11 @@ class VideoReader:
         self._layout = display_layout(info)
         self._opening = open_video(info.path)
         self._container: InputContainer | None = None
+        self._stream: VideoStream | None = None
 
     def __enter__(self) -> Self:
         self._container = self._opening.__enter__()
+        self._stream = video_stream(self._container, self.info.path)
         return self
 
     def __exit__(
@@ -65,37 +67,38 @@ class VideoReader:
 
     def _decoded(self, start: int) -> Iterator[AvFrame]:
         """Frames from the last key frame at or before ``start``; from the beginning where seeking lands too late."""
-        if self._container is None:
-            raise RuntimeError("VideoReader is used outside its `with` block")
-        info = self.info
-        stream = video_stream(self._container, info.path)
-        target = info.pts[start]
+        target = self.info.pts[start]
         first = True
-        self._seek(stream, target if start else info.pts[0])
-        for frame in self._decode(stream, start):
+        self._seek(target if start else self.info.pts[0])
+        for frame in self._decode(start):
             if first and frame.pts is not None and frame.pts > target:
                 break
             first = False
             yield frame
         else:
             return
-        self._seek(stream, min(0, info.pts[0]))
-        yield from self._decode(stream, start)
+        self._seek(min(0, self.info.pts[0]))
+        yield from self._decode(start)
 
-    def _seek(self, stream: VideoStream, pts: int) -> None:
-        assert self._container is not None
+    def _opened(self) -> tuple[InputContainer, VideoStream]:
+        if self._container is None or self._stream is None:
+            raise InternalError("VideoReader is used outside its `with` block.", path=self.info.path)
+        return self._container, self._stream
+
+    def _seek(self, pts: int) -> None:
+        container, stream = self._opened()
         try:
-            self._container.seek(pts, stream=stream, backward=True)
+            container.seek(pts, stream=stream, backward=True)
         except FFmpegError as error:
             raise InputError("The video cannot be read from the start again.", path=self.info.path) from error
 
-    def _decode(self, stream: VideoStream, start: int) -> Iterator[AvFrame]:
-        assert self._container is not None
+    def _decode(self, start: int) -> Iterator[AvFrame]:
+        container, stream = self._opened()
         shown = start
         try:
-            for frame in self._container.decode(stream):
+            for frame in container.decode(stream):
                 if frame.pts is not None:
-                    shown = int(np.searchsorted(self.info.pts, frame.pts, side="right"))
+                    shown = bisect.bisect_right(self.info.pts, frame.pts)
                 yield frame
         except FFmpegError as error:
             raise _damaged(self.info, min(shown, self.info.frame_count - 1)) from error
@@ -116,8 +119,9 @@ class VideoReader:
 
 
 def sample_frames(info: VideoInfo, count: int) -> list[RgbImage]:
-    """``count`` frames (or all, if the clip has fewer) spread evenly over a clip, both ends left out."""
-    wanted = sorted({int((i + 0.5) * info.frame_count / count) for i in range(min(count, info.frame_count))})
+    """``count`` frames (or all, if the clip has fewer) in the middles of equal parts of a clip."""
+    count = min(count, info.frame_count)
+    wanted = [int((i + 0.5) * info.frame_count / count) for i in range(count)]
     images = []
     with VideoReader(info) as reader:
         for index in wanted:

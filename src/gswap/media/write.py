@@ -29,7 +29,6 @@ from gswap.media.sound import SoundCopier
 
 BT709 = ColorTags(primaries=1, transfer=1, matrix=MATRIX_BT709, range=RANGE_LIMITED)
 """Tags of the videos that we make from RGB."""
-_FFV1_SLICES = 4
 _X264_REPRODUCIBLE = "mbtree=0"
 """Macroblock-tree rate control reads the durations of frames whose successor the look-ahead thread may not have seen:
 with it, even one encoder thread gave several files in ten runs (x264 165); without it 60 of 60 runs were equal."""
@@ -159,7 +158,7 @@ class VideoWriter:
         context = stream.codec_context
         context.width, context.height, context.pix_fmt = info.width, info.height, plan.pixel_format
         context.time_base = stream.time_base = self._time_base  # type: ignore[assignment]
-        context.sample_aspect_ratio = stream.sample_aspect_ratio = Fraction(*info.sample_aspect_ratio)
+        context.sample_aspect_ratio = Fraction(*info.sample_aspect_ratio)
         context.thread_count = options.threads
         context.color_primaries, context.color_trc = info.color.primaries, info.color.transfer
         context.colorspace, context.color_range = info.color.matrix, info.color.range
@@ -278,7 +277,8 @@ def rgb_video_info(path: Path, size: tuple[int, int], frame_rate: tuple[int, int
 
 def _codec_options(plan: EncodePlan, options: EncodeConfig) -> dict[str, str]:
     if plan.codec == "ffv1":
-        return {"level": "3", "slices": str(_FFV1_SLICES), "slicecrc": "1", "g": "1"}
+        # No number of slices: the encoder finds one that fits odd sizes, by the size alone.
+        return {"level": "3", "slicecrc": "1", "g": "1"}
     if plan.codec == "libvpx-vp9":
         return {"crf": str(options.vp9_crf), "b": "0", "deadline": "good", "cpu-used": "2", "row-mt": "0"}
     quality = {"crf": str(options.crf), "preset": options.preset}

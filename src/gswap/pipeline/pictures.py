@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -84,10 +85,9 @@ class CompareWriter:
 
     def __init__(self, path: Path, clip: Clip, job: Job, tags: Mapping[str, str]) -> None:
         info = clip.info
-        self._clip = clip
-        frames = (2 * info.width + info.width % 2 * 0, info.height)
-        base = rgb_video_info(path, frames, info.frame_rate, clip.whole.frame_count)
-        self._info = _with_times(base, clip)
+        whole = clip.whole
+        base = rgb_video_info(path, (2 * info.width, info.height), info.frame_rate, whole.frame_count)
+        self._info = dataclasses.replace(base, pts=whole.pts, durations=whole.durations, time_base=whole.time_base)
         self._layout = display_layout(self._info)
         self._writer = VideoWriter(
             path,
@@ -111,12 +111,3 @@ class CompareWriter:
         """Add a frame."""
         both = side_by_side([target, result])
         self._writer.write(rgb_to_planes(both, self._layout, BT709), pts, duration)
-
-
-def _with_times(info, clip: Clip):
-    import dataclasses
-
-    whole = clip.whole
-    return dataclasses.replace(
-        info, pts=whole.pts, durations=whole.durations, time_base=whole.time_base, frame_count=whole.frame_count
-    )

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from gswap.foundation.landmarks import lid_opening, mouth_gap
 from gswap.foundation.store import read_body_track, read_face_track
 from gswap.foundation.types import Progress, RgbImage, no_progress
-from gswap.metrics.expression import EXPRESSION_SIGNALS, expression_signals, head_angles
+from gswap.metrics.expression import difference, expression_signals, head_angles
 from gswap.perception.clip import landmarks_near
 from gswap.perception.config import PerceptionConfig
 from gswap.perception.identity import embed
@@ -89,8 +89,8 @@ def measure(folders: dict[str, Path], cfg: PerceptionConfig, *, progress: Progre
         times = np.asarray(list(found))
         a = np.stack([found[int(t)] for t in times])
         b = np.stack([hints[int(t)] for t in times])
-        expression[times] = _difference(_stack(expression_signals(a)), _stack(expression_signals(b)))
-        pose[times] = _difference(head_angles(a), head_angles(b))
+        expression[times] = difference(expression_signals(a), expression_signals(b))
+        pose[times] = difference(head_angles(a), head_angles(b))
         lid = _correlation(_lids(a), _lids(b))
         mouth = _correlation(mouth_gap(a), mouth_gap(b))
     pairs = np.linalg.norm(photos[:, None] - photos[None], axis=-1)[np.triu_indices(len(photos), 1)]
@@ -107,19 +107,6 @@ def measure(folders: dict[str, Path], cfg: PerceptionConfig, *, progress: Progre
         lid_correlation=lid,
         mouth_correlation=mouth,
     )
-
-
-def _stack(signals: object) -> Float[np.ndarray, "n k"]:
-    """Signals as columns, whatever way the metric hands them out."""
-    if isinstance(signals, np.ndarray):
-        return signals
-    assert isinstance(signals, dict)
-    return np.stack([signals[name] for name in EXPRESSION_SIGNALS], -1)
-
-
-def _difference(a: Float[np.ndarray, "n k"], b: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n"]:
-    """Mean absolute difference of signals whose medians over the clip are removed."""
-    return np.abs((a - np.median(a, 0)) - (b - np.median(b, 0))).mean(-1)
 
 
 def _lids(points: Float[np.ndarray, "n 478 3"]) -> Float[np.ndarray, "n"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from gswap.body.bias import retrack
@@ -39,7 +41,7 @@ def _run(context: StepContext) -> None:
 
     found = landmarks_near(generated.rgb, hints, context.job.settings.perceive, progress=context.progress)
     gen_faces = faces_of_generated(faces, {t: to_frame(t, points) for t, points in found.items()})
-    drive = retrack(gen_faces, faces, body, load_body(BODY), context.job.settings.track)
+    drive = retrack(gen_faces, body, load_body(BODY), context.job.settings.track)
     write_face_track(context.folder / "gen_faces.safetensors", gen_faces)
     write_body_track(context.folder / "drive.safetensors", drive)
     context.notes |= {"frames": len(found)}
@@ -47,8 +49,6 @@ def _run(context: StepContext) -> None:
 
 def faces_of_generated(faces, found):
     """The face track of I_gen: valid where it was looked at and found."""
-    import dataclasses
-
     landmarks = np.full_like(faces.landmarks, np.nan)
     valid = np.zeros(len(faces), bool)
     for t, points in found.items():

@@ -51,7 +51,7 @@ def _run(context: StepContext) -> None:
             dataclasses.replace(job.settings.swap, mouth=job.mouth),
         )
         make, advice = swapper.frame, swapper.advice()
-        choices = {str(t): dataclasses.asdict(swapper.choice(t)) for t in range(count) if body.valid[t]}
+        choices = {str(t): dict(swapper.choice(t)) for t in range(count) if body.valid[t]}
     stores = {name: PngStore(context.folder / name, count) for name in STORES}
     for t in range(count):
         if body.valid[t] and not all(t in store for store in stores.values()):

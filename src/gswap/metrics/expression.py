@@ -1,0 +1,53 @@
+"""Expression and head pose read off the landmarks, so that a result can be held against the clip it follows.
+
+Medians over the clip are removed before signals are compared: proportions of a face (brow height, chin) are identity,
+not expression.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from gswap.foundation.landmarks import CHIN, EYE_CORNERS_OUTER, FOREHEAD_TOP, Landmarks, eye_distance
+
+SIGNAL_POINTS = (
+    ("mouth gap", 13, 14),
+    ("mouth width", 61, 291),
+    ("right lids", 159, 145),
+    ("left lids", 386, 374),
+    ("right brow", 105, 159),
+    ("left brow", 334, 386),
+    ("lip height", 0, 17),
+)
+"""Every signal is the distance between two landmarks."""
+EXPRESSION_SIGNALS = tuple(name for name, _, _ in SIGNAL_POINTS)
+
+
+def expression_signals(landmarks: Landmarks) -> Float[np.ndarray, "... 7"]:
+    """The signals in units of the outer-eye-corner distance of the same image, in the order of EXPRESSION_SIGNALS."""
+    xy = landmarks[..., :2]
+    distances = [np.linalg.norm(xy[..., a, :] - xy[..., b, :], axis=-1) for _, a, b in SIGNAL_POINTS]
+    return np.stack(distances, -1) / eye_distance(landmarks)[..., None]
+
+
+def head_angles(landmarks: Landmarks) -> Float[np.ndarray, "... 3"]:
+    """Yaw, pitch and roll in degrees of the frame built from the outer eye corners and forehead-chin."""
+    right, left = (landmarks[..., i, :] for i in EYE_CORNERS_OUTER)
+    x = _unit(left - right)
+    down = landmarks[..., CHIN, :] - landmarks[..., FOREHEAD_TOP, :]
+    y = _unit(down - (down * x).sum(-1, keepdims=True) * x)
+    z = np.cross(x, y)
+    yaw = np.arctan2(-z[..., 0], z[..., 2])
+    pitch = np.arcsin(np.clip(-z[..., 1], -1, 1))
+    roll = np.arctan2(x[..., 1], x[..., 0])
+    return np.degrees(np.stack([yaw, pitch, roll], -1))
+
+
+def difference(result: Float[np.ndarray, "t k"], reference: Float[np.ndarray, "t k"]) -> Float[np.ndarray, "t"]:
+    """Mean absolute difference of signals per frame, each signal's median over the clip removed."""
+    return np.abs((result - np.median(result, 0)) - (reference - np.median(reference, 0))).mean(-1)
+
+
+def _unit(vector: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
+    return vector / np.linalg.norm(vector, axis=-1, keepdims=True)
