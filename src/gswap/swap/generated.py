@@ -8,7 +8,6 @@ large as the clip's frames or as its work window. Optional subfolders of grey im
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -16,7 +15,7 @@ import numpy as np
 
 from gswap.foundation.errors import InputError, MissingInputError
 from gswap.foundation.imaging import blur, disc
-from gswap.foundation.types import RgbImage, SoftMask, SwapFrame, TargetSet, Window
+from gswap.foundation.types import FaceTrack, RgbImage, SoftMask, SwapFrame, TargetSet, Window
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 CHANGE_LEVELS = 12
@@ -27,44 +26,32 @@ FEATHER = 2.0
 """Gaussian edge of such masks, pixels."""
 
 
-@dataclass(frozen=True)
-class GeneratedConfig:
-    """I_gen made by another tool."""
-
-    folder: Path
-    """Folder with one image per frame, named by frame number; optional subfolders masks, or head and neck."""
-
-
-class GeneratedSwapper:
+class GeneratedFrames:
     """Serve another tool's images as :class:`SwapFrame`.
 
     Args:
+        folder: One image per frame, see above.
         target: The clip in its work window.
-        frame_size: Width and height of the clip's full frames.
-        cfg: The folder.
+        faces: The target's landmarks (their images' size is the clip's).
 
     Raises:
         MissingInputError: The folder is not there or holds no numbered image.
     """
 
-    def __init__(self, target: TargetSet, frame_size: tuple[int, int], cfg: GeneratedConfig) -> None:
+    def __init__(self, folder: Path, target: TargetSet, faces: FaceTrack) -> None:
         self.target = target
-        self.frame_size = frame_size
-        self.images = numbered_images(cfg.folder)
+        self.frame_size = faces.size
+        self.images = numbered_images(folder)
         if not self.images:
             raise MissingInputError(
                 "Expected images named by frame number, found none.",
                 hint="Name them 000000.png, 000001.png and so on.",
-                path=cfg.folder,
+                path=folder,
             )
-        self.masks = {name: numbered_images(cfg.folder / name) for name in ("masks", "head", "neck")}
+        self.masks = {name: numbered_images(folder / name) for name in ("masks", "head", "neck")}
 
     def __contains__(self, t: int) -> bool:
         return t in self.images
-
-    def advice(self) -> tuple[str, ...]:
-        """Nothing is known about photos."""
-        return ()
 
     def frame(self, t: int) -> SwapFrame:
         """The image of frame ``t``, put over the target by its masks (found from the change where there are none).

@@ -62,7 +62,7 @@ def lift(faces: FaceTrack, body: BodyTrack, model: BodyModel, window: Window | N
     """
     cameras = photo_cameras(body) if window is None else window_cameras(body, window)
     count = len(body)
-    valid = np.asarray(faces.valid) & np.asarray(body.valid)
+    valid = np.asarray(body.valid) & np.isfinite(faces.landmarks).all((1, 2))
     image = np.full((count, 478, 2), np.nan)
     local = np.full((count, 478, 3), np.nan)
     expression = np.zeros((count, 478, 3))

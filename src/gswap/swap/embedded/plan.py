@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.ndimage import gaussian_filter1d
 
 from gswap.foundation.errors import InputError
 from gswap.foundation.landmarks import face_width, lid_opening, mouth_gap
@@ -16,8 +17,7 @@ from gswap.swap.embedded.densemap import Head, hair_shell
 from gswap.swap.embedded.lift import Lifted, lift, smooth_in_shots, valid_runs
 from gswap.swap.embedded.mouth import GAP_SHUT
 from gswap.swap.embedded.photos import ReadyPhoto, equalise, ready_photos, teeth_share
-from gswap.swap.embedded.regions import mean_log, skin_mask
-from gswap.swap.embedded.relight import adopted_gain
+from gswap.swap.embedded.relight import Complexion, adopted_gain, measure_complexion
 from gswap.swap.embedded.retarget import EYES, Face, Retargeted, Similarity, align, neutral_face, retarget
 from gswap.swap.embedded.select import Choice, Missing, MouthLook, advise, choose, interior_fits, view_angles
 
@@ -111,7 +111,11 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
         looks=looks,
         photos=photos,
         shell=replace(head_shell, vertices=to_target(head_shell.vertices), centre=to_target(head_shell.centre)),
-        gain=adopted_gain(_complexion(inputs.target, frames), _photo_complexion(photos[usual]), cfg.relight),
+        gain=adopted_gain(
+            _complexion(inputs.target, frames),
+            measure_complexion(photos[usual].foreground, photos[usual].points),
+            cfg.relight,
+        ),
         borrowed_lids=lids,
         teeth_photo=int(teeth.argmax()) if teeth.max() > SHOWS_TEETH else -1,
         advice=advise(_missing(frames, looks, lids, angle, cfg), cfg.select),
@@ -151,10 +155,10 @@ def _look_of_frames(target: TargetSet, frames: Lifted, local: np.ndarray, runs: 
     teeth = np.zeros(len(gaps))
     for t in np.flatnonzero(frames.valid & (np.nan_to_num(gaps) > GAP_SHUT)):
         teeth[t] = teeth_share(target.rgb[int(t)], frames.image[t])
-    shots = frames.valid
+    steady = teeth.copy()
     for start, stop in runs:
-        teeth[start:stop] = smooth_in_shots(teeth[start:stop], shots[start:stop], (), 1.0)
-    return MouthLook(gaps, teeth)
+        steady[start:stop] = gaussian_filter1d(teeth[start:stop], 1.0, mode="nearest")
+    return MouthLook(gaps, np.maximum(teeth, steady))
 
 
 def _look_of_photos(photos: PhotoSet, people: Lifted) -> MouthLook:
@@ -173,18 +177,13 @@ def _skull(model: BodyModel, shape: BodyShape) -> Head:
     return Head(vertices, compact.reshape(-1, 3).astype(np.int32), np.median(vertices, axis=0))
 
 
-def _complexion(target: TargetSet, frames: Lifted) -> Float[np.ndarray, "3"]:
-    """Mean log skin colour over the clip."""
+def _complexion(target: TargetSet, frames: Lifted) -> Complexion:
+    """Skin and eye whites over the clip."""
     numbers = np.flatnonzero(frames.valid)
-    logs = []
-    for t in numbers[:: max(1, len(numbers) // COLOUR_SAMPLES)]:
-        image = target.rgb[int(t)]
-        logs.append(mean_log(image, skin_mask(frames.image[t], *image.shape[:2])))
-    return np.mean(logs, axis=0)
-
-
-def _photo_complexion(photo: ReadyPhoto) -> Float[np.ndarray, "3"]:
-    return mean_log(photo.foreground, skin_mask(photo.points, *photo.alpha.shape))
+    samples = numbers[:: max(1, len(numbers) // COLOUR_SAMPLES)]
+    looks = [measure_complexion(target.rgb[int(t)], frames.image[t]) for t in samples]
+    whites = [look.eye_white for look in looks if look.eye_white is not None]
+    return Complexion(np.mean([look.skin for look in looks], axis=0), float(np.median(whites)) if whites else None)
 
 
 def _openings(local: np.ndarray, neutral: Face) -> Float[np.ndarray, "n 2"]:

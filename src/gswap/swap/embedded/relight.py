@@ -2,35 +2,75 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
-from gswap.foundation.imaging import blur
+from gswap.foundation.imaging import blur, fill_polygon
+from gswap.foundation.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT
 from gswap.swap.config import RelightConfig
-from gswap.swap.embedded.regions import LOG_FLOOR, luminance
+from gswap.swap.embedded.regions import LOG_FLOOR, Points2, luminance, mean_log, skin_mask
 
 STEP = 4
 """Shading is computed at this fraction of the resolution."""
 FADE = 0.10
 """Gaussian that fades the shading out of the face, face widths."""
+WHITE_PIXELS = 8
+"""Fewest pixels of the eyes' white that are believed."""
 SUPPORT = 0.03
 """Skin coverage below which shading falls to zero."""
 
 
-def adopted_gain(
-    target: Float[np.ndarray, "3"], source: Float[np.ndarray, "3"], cfg: RelightConfig
-) -> Float[np.ndarray, "3"]:
+@dataclass(frozen=True)
+class Complexion:
+    """What a face tells about its skin and its light."""
+
+    skin: Float[np.ndarray, "3"]
+    """Mean log colour of the skin."""
+    eye_white: float | None
+    """Log luminance of the eyes' white, ``None`` where too little of it is seen."""
+
+
+def measure_complexion(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> Complexion:
+    """Skin and eye whites of one picture."""
+    h, w = image.shape[:2]
+    white = np.zeros((h, w), bool)
+    for contour, iris in ((EYE_RIGHT, IRIS_RIGHT), (EYE_LEFT, IRIS_LEFT)):
+        opening = fill_polygon(points[list(contour)], h, w) > 0.9
+        centre = points[iris[0]]
+        radius = np.linalg.norm(points[list(iris[1:])] - centre, axis=1).mean()
+        y, x = np.nonzero(opening)
+        keep = np.hypot(x + 0.5 - centre[0], y + 0.5 - centre[1]) > 1.15 * radius
+        white[y[keep], x[keep]] = True
+    light = luminance(image[white].astype(np.float32))
+    eye_white = float(np.log(np.percentile(light, 70) + LOG_FLOOR)) if len(light) >= WHITE_PIXELS else None
+    return Complexion(mean_log(image, skin_mask(points, h, w)), eye_white)
+
+
+def adopted_gain(target: Complexion, source: Complexion, cfg: RelightConfig) -> Float[np.ndarray, "3"]:
     """Log gain of the head: part of the exposure difference, and part of the tint difference.
 
+    A difference in skin brightness may be one of light or one of people. Light changes the whites of the eyes too:
+    only what both agree on counts as light.
+
     Args:
-        target: Mean log skin colour of the target.
-        source: Mean log skin colour of the photos.
+        target: The target's face.
+        source: The photos' face.
         cfg: Shares.
     """
-    difference = target - source
-    exposure = difference.mean()
-    return cfg.exposure * exposure + cfg.tint * (difference - exposure)
+    difference = target.skin - source.skin
+    exposure = float(difference.mean())
+    tint = difference - exposure
+    if target.eye_white is not None and source.eye_white is not None:
+        exposure = _common(exposure, target.eye_white - source.eye_white)
+    return cfg.exposure * exposure + cfg.tint * tint
+
+
+def _common(a: float, b: float) -> float:
+    """The smaller of two numbers of one sign, 0 when the signs differ."""
+    return 0.0 if a * b <= 0 else float(np.sign(a)) * min(abs(a), abs(b))
 
 
 def shading(

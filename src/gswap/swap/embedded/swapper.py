@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import cv2
 import numpy as np
@@ -29,8 +30,7 @@ NEGLIGIBLE = 0.02
 """Photos with less weight than this are left out of a cross-fade."""
 
 
-@dataclass(frozen=True)
-class FrameChoice:
+class FrameChoice(TypedDict):
     """What one frame is made of, for the report. Photos are numbered as they were given."""
 
     base: int
@@ -94,7 +94,7 @@ class EmbeddedSwapper:
         weights, numbers = self.plan.choice, self.plan.photo_numbers
         base = int(weights.base[t].argmax())
         eyes, mouth = int(numbers[weights.eyes[t].argmax()]), int(numbers[weights.mouth[t].argmax()])
-        return FrameChoice(int(numbers[base]), eyes, mouth, float(weights.angle[t, base]))
+        return FrameChoice(base=int(numbers[base]), eyes=eyes, mouth=mouth, angle=float(weights.angle[t, base]))
 
     def frame(self, t: int) -> SwapFrame:
         """Make frame ``t`` of I_gen.
@@ -127,10 +127,10 @@ class EmbeddedSwapper:
         colour = relight(head.colour, plan.gain, light[0] - light[1], face, geometry.face_width, cfg.relight)
         neck = build_neck(scene, np.maximum(head_b, neck_b), points_b, (colour, skin_a, points), skin_b)
         head_alpha, neck_alpha = head.alpha, neck.alpha
-        if cfg.occluders:
-            free = 1 - in_front(head_b, neck_b, person, points_b)
-            head_alpha, neck_alpha = head_alpha * free, neck_alpha * free
         keep = kept_torso(person, head_b, points_b, target.long_hair)
+        if cfg.occluders:
+            front = in_front(head_b, neck_b, person, points_b)
+            head_alpha, neck_alpha, keep = head_alpha * (1 - front), neck_alpha * (1 - front), np.maximum(keep, front)
         image, behind = stack(
             seen, crop.cut(plate).astype(np.float32), (neck.colour, neck_alpha), (colour, head_alpha), keep
         )

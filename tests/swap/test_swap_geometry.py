@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from swap_scenes import SIZE, body_track, render
+
+from gswap.foundation.geometry import rotvec_to_matrix
+from gswap.foundation.landmarks import (
+    LIP_RINGS_LOWER,
+    LIP_RINGS_UPPER,
+    LIPS_INNER_LOWER,
+    LIPS_INNER_UPPER,
+    lid_opening,
+    mouth_gap,
+)
+from gswap.foundation.types import Shot, Window
+from gswap.swap.config import MapConfig, RetargetConfig
+from gswap.swap.embedded.densemap import build_geometry, hair_shell, photo_map
+from gswap.swap.embedded.lift import landmark_points, lift, smooth_in_shots, valid_runs
+from gswap.swap.embedded.photos import ready_photos
+from gswap.swap.embedded.plan import _skull
+from gswap.swap.embedded.retarget import Similarity, align, neutral_face, retarget
+
+CFG = RetargetConfig()
+
+
+def test_lifting_recovers_the_points_of_the_body(model, clip):
+    lifted = lift(clip.faces, clip.body, model)
+    rest = model.rest(clip.body.shape)
+    t = 3
+    camera_points = landmark_points(model, model.pose(clip.body, rest, t).vertices)
+    expected = (camera_points - clip.body.translation[t]) @ rotvec_to_matrix(clip.body.rotation[t])
+    assert np.abs(lifted.local[t] - expected).max() < 1e-6
+
+
+def test_lifting_is_the_same_in_a_window(model, clip):
+    count = len(clip.body)
+    window = Window(np.full(count, 20), np.full(count, 10), 150, 160, 0.5)
+    whole = lift(clip.faces, clip.body, model)
+    part = lift(clip.faces, clip.body, model, window)
+    assert np.abs(whole.local - part.local).max() < 1e-9
+    assert np.allclose(part.image, (whole.image - [20, 10]) * 0.5)
+
+
+def test_images_without_a_face_stay_empty(model, clip):
+    faces = dataclasses.replace(clip.faces, landmarks=clip.faces.landmarks.copy())
+    faces.landmarks[2] = np.nan
+    lifted = lift(faces, clip.body, model)
+    assert not lifted.valid[2] and lifted.valid.sum() == 7 and np.isnan(lifted.local[2]).all()
+
+
+def test_smoothing_stops_at_cuts_and_gaps():
+    values = np.array([0.0, 0, 0, 10, 10, np.nan, 20, 20])
+    valid = np.isfinite(values)
+    shots = (Shot(0, 3), Shot(3, 8))
+    assert np.array_equal(smooth_in_shots(values, valid, shots, 1.5), values, equal_nan=True)
+    assert valid_runs(valid, shots) == [(0, 3), (3, 5), (6, 8)]
+    assert smooth_in_shots(values, valid, (), 1.5)[2] > 0.5
+
+
+def test_one_photo_has_the_neutral_of_its_actions_removed(model):
+    calm = render(model, body_track(model, np.zeros(1), np.zeros(1), np.zeros(1)))
+    loud = render(model, body_track(model, np.zeros(1), np.full(1, 0.5), np.zeros(1)))
+    a = neutral_face(lift(calm.faces, calm.body, model), CFG)
+    b = neutral_face(lift(loud.faces, loud.body, model), CFG)
+    assert mouth_gap(lift(loud.faces, loud.body, model).local)[0] > 0.1
+    assert np.abs(a - b).max() < 1e-6
+
+
+def test_a_clips_neutral_is_calm(model, clip):
+    neutral = neutral_face(lift(clip.faces, clip.body, model, clip.target().window), CFG)
+    first = lift(clip.faces, clip.body, model).local[0]
+    assert mouth_gap(neutral) < mouth_gap(first) + 0.01
+    assert lid_opening(neutral, "right") == pytest.approx(lid_opening(first, "right"), rel=0.1)
+
+
+def test_alignment_of_similar_faces_is_exact(model, clip):
+    face = lift(clip.faces, clip.body, model).local[0]
+    true = Similarity(1.13, rotvec_to_matrix(np.array([0.05, -0.1, 0.02])), np.array([0.01, 0.02, -0.03]))
+    found = align(face, true(face))
+    assert found.scale == pytest.approx(true.scale, abs=1e-9)
+    assert np.allclose(found.rotation, true.rotation, atol=1e-9) and np.allclose(found.offset, true.offset, atol=1e-9)
+    assert np.allclose(found.inverse(found(face)), face)
+
+
+def test_a_person_keeps_their_own_expression(model, clip):
+    local = lift(clip.faces, clip.body, model).local
+    neutral = local[0]
+    posed = retarget(local, neutral, neutral, CFG)
+    opened = posed.closed.max(1) < 1e-9
+    assert opened.sum() >= 5
+    unit = np.linalg.norm(neutral[33] - neutral[263])
+    middle = [i for rings in (LIP_RINGS_UPPER, LIP_RINGS_LOWER) for ring in rings[1:3] for i in ring]
+    kept = np.setdiff1d(np.arange(478), middle)  # the chains between the lips' contours are laid on straight lines
+    assert np.abs(posed.local[opened] - local[opened])[:, kept].max() < 0.005 * unit
+    assert np.abs(posed.local[opened] - local[opened])[:, middle, :2].max() < 0.04 * unit
+
+
+def _signed_area(a, b, c):
+    return (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
+
+
+def test_lips_never_fold(model, clip, people):
+    """Along every column the four chains keep their order, however far the mouth opens."""
+    jaw = np.linspace(0, 0.9, 12)
+    wide = body_track(model, np.zeros(12), jaw, np.zeros(12))
+    smile = wide.actions.copy()
+    for name in ("mouthSmileLeft", "mouthSmileRight", "mouthPucker"):
+        smile[::2, model.action_names.index(name)] = 0.5
+    target = render(model, dataclasses.replace(wide, actions=smile))
+    local = lift(target.faces, target.body, model).local
+    source = neutral_face(lift(people.faces, people.body, model), CFG)
+    neutral = neutral_face(lift(clip.faces, clip.body, model), CFG)
+    posed = retarget(local, neutral, align(source, neutral)(source), CFG).local
+    for rings, sign in ((LIP_RINGS_UPPER, 1), (LIP_RINGS_LOWER, -1)):
+        for q in range(1, 10):
+            column = posed[:, [ring[q] for ring in rings], 1]
+            assert (sign * np.diff(column, axis=1) > 0).all(), (q, sign)
+        for near, far in itertools.pairwise(rings):
+            for q in range(1, 9):
+                area = _signed_area(posed[:, near[q]], posed[:, near[q + 1]], posed[:, far[q]])
+                assert (sign * area > 0).all()
+
+
+def test_lips_open_exactly_as_far_as_the_targets(model, clip, people):
+    local = lift(clip.faces, clip.body, model).local
+    neutral = neutral_face(lift(clip.faces, clip.body, model), CFG)
+    source = align(s := neutral_face(lift(people.faces, people.body, model), CFG), neutral)(s)
+    posed = retarget(local, neutral, source, CFG).local
+    upper, lower = list(LIPS_INNER_UPPER[1:-1]), list(LIPS_INNER_LOWER[1:-1])
+    wanted = local[:, upper, 1] - local[:, lower, 1]
+    assert np.allclose(posed[:, upper, 1] - posed[:, lower, 1], wanted, atol=1e-9)
+
+
+def test_lids_close_monotonically_and_fully(model, clip, people):
+    blink = np.linspace(0, 1, 15)
+    target = render(model, body_track(model, np.zeros(15), np.zeros(15), blink))
+    local = lift(target.faces, target.body, model).local
+    source = align(s := neutral_face(lift(people.faces, people.body, model), CFG), local[0])(s)
+    posed = retarget(local, local[0], source, CFG)
+    for k, side in enumerate(("right", "left")):
+        opening = lid_opening(posed.local, side)
+        assert (np.diff(opening) < 1e-6).all()
+        assert opening[-1] < 0.02 and posed.closed[-1, k] > 0.99 and posed.closed[0, k] == 0
+
+
+def test_gaze_is_the_targets(model, clip, people):
+    local = lift(clip.faces, clip.body, model).local[:3].copy()
+    unit = np.linalg.norm(local[0, 33] - local[0, 133])
+    local[1, 468:473, 0] += 0.1 * unit
+    source = align(s := neutral_face(lift(people.faces, people.body, model), CFG), local[0])(s)
+    posed = retarget(local, local[0], source, CFG).local
+
+    def place(face):
+        return (face[468] - (face[33] + face[133]) / 2)[0] / np.linalg.norm(face[33] - face[133])
+
+    for t in range(3):
+        assert place(posed[t]) == pytest.approx(place(local[t]), abs=5e-3)
+
+
+def test_the_map_of_a_picture_onto_itself_is_the_identity(model, clip):
+    scene = clip.pick([0])
+    person = lift(scene.faces, scene.body, model)
+    photos = ready_photos(scene.photos(), person, 1e9)
+    cfg = MapConfig()
+    shell = hair_shell(_skull(model, scene.body.shape), person, photos, cfg)
+    pose = person.rotation[0], person.translation[0]
+    same = Similarity(1.0, np.eye(3), np.zeros(3))
+    camera = dataclasses.replace(photos[0].camera, width=SIZE // 16 * 16, height=SIZE // 16 * 16)
+    geometry = build_geometry(person.local[0], shell, pose, camera, cfg)
+    mapping = photo_map(geometry, photos[0], photos[0].points, pose, same, cfg)
+    y, x = np.mgrid[: camera.height, : camera.width] + 0.5
+    wrong = np.abs(mapping - np.stack([x, y], -1))[1:-1, 1:-1]
+    assert wrong.max() < 0.05
