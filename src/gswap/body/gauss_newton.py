@@ -30,7 +30,7 @@ NOISE = 0.01
 """Share of the eye distance: standard deviation of a landmark."""
 INDEPENDENT = 0.1
 """Landmark errors are correlated: so many independent observations per landmark."""
-OUTLIER = 3.0
+OUTLIER = 6.0
 """Standard deviations beyond which a landmark's pull stops growing."""
 ACTION_SIGMA = 0.5
 ACTION_SPARSITY = 0.4

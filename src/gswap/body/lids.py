@@ -22,8 +22,11 @@ LID_GAPS = (((159, 145), (158, 153), (160, 144)), ((386, 374), (385, 380), (387,
 """Upper and lower lid landmarks that face each other, of the right and of the left eye."""
 OPEN_PERCENTILE = 70
 """The eyes count as open at this percentile of their gaps."""
-SLACK, CLOSED = 0.15, 0.7
-"""A gap smaller by this share is where closing starts, and where the lids meet: detectors never see them meet."""
+SLACK, SHUT = 0.85, 0.3
+"""Shares of the open gap: below the first the gap is believed to shrink faster than it is seen to, and at the second
+the lids meet: detectors never see them meet."""
+TRUSTED, TAKEN = 0.95, 0.8
+"""Shares of the open gap between which the fitted blink gives way to the measured one."""
 FEWEST = 8
 """With fewer images the open gap is unknown and the fitted lids stay."""
 LOOK_RANGE = {"Up": 0.5, "Down": 0.5, "In": 0.6, "Out": 0.6}
@@ -45,36 +48,41 @@ def follow_gaze(
     return out
 
 
-def closure(opening: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t"]:
-    """Lid gap over open gap -> how far the lids are closed, in [0, 1]."""
-    return np.clip((1 - opening - SLACK) / (CLOSED - SLACK), 0, 1)
+def true_gap(seen: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t"]:
+    """Lid gap as detected -> lid gap as it is, both in units of the open gap."""
+    return np.where(seen >= SLACK, seen, np.clip(SLACK * (seen - SHUT) / (SLACK - SHUT), 0, None))
 
 
 def close_lids(actions: Float[np.ndarray, "t a"], lm: LandmarkModel, fit: FaceFit) -> Float[np.ndarray, "t a"]:
-    """Set ``eyeBlink*`` so that the model's lid gap, as seen in the image, is the measured one."""
+    """Set ``eyeBlink*`` so that the model's lid gap, as seen in the image, is the measured one.
+
+    The person's open gap is the fitted one of the images in which the eyes are open.
+    """
     names = lm.body.action_names
     seen = fit.observations.trust > 0
     if seen.sum() < FEWEST:
         return actions
     out = actions.copy()
+    pixels_per_metre = fit.observations.focal / fit.states.translation[:, 2]
     for eye, side in enumerate(("Right", "Left")):
         name = f"eyeBlink{side}"
         if name not in names:
             continue
         blink = names.index(name)
-        bare = out.copy()
-        bare[:, blink] = 0
-        open_gap = model_gap(lm, fit.shape, fit.states.rotation, np.zeros_like(out), eye)
-        gap = model_gap(lm, fit.shape, fit.states.rotation, bare, eye)
-        bare[:, blink] = 1
-        shut = model_gap(lm, fit.shape, fit.states.rotation, bare, eye)
-        scale = fit.observations.focal / fit.states.translation[:, 2]
-        opening = measured_gap(fit.observations.landmarks, eye) / (scale * np.maximum(open_gap, 1e-4))
-        opening = opening / np.percentile(opening[seen], OPEN_PERCENTILE)
-        wanted = closure(opening)
-        target = (1 - wanted) * open_gap
-        needed = np.clip((gap - target) / np.maximum(gap - shut, 1e-4), 0, 1)
-        out[:, blink] = np.where(wanted > 0, needed, out[:, blink])
+        bare, shut = actions.copy(), actions.copy()
+        bare[:, blink], shut[:, blink] = 0, 1
+        fitted, widest, closed = (
+            model_gap(lm, fit.shape, fit.states.rotation, values, eye) for values in (actions, bare, shut)
+        )
+        level = model_gap(lm, fit.shape, fit.states.rotation, np.zeros_like(actions), eye)
+        foreshortening = np.maximum(level / level[seen].max(), 0.2)
+        measured = measured_gap(fit.observations.landmarks, eye) / (pixels_per_metre * foreshortening)
+        opening = measured / np.percentile(measured[seen], OPEN_PERCENTILE)
+        open_gap = np.percentile((fitted / foreshortening)[seen], OPEN_PERCENTILE)
+        wanted = true_gap(opening) * open_gap * foreshortening
+        needed = np.clip((widest - wanted) / np.maximum(widest - closed, 1e-4), 0, 1)
+        share = np.clip((TRUSTED - opening) / (TRUSTED - TAKEN), 0, 1) * seen
+        out[:, blink] += share * (needed - out[:, blink])
     return out
 
 
