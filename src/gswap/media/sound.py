@@ -17,6 +17,9 @@ from av.packet import Packet
 from gswap.foundation.errors import InputError
 from gswap.media.probe import open_video
 
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "4.1", 6: "5.1", 8: "7.1"}
+"""What a number of channels usually means."""
+
 
 @dataclass
 class _Track:
@@ -94,6 +97,8 @@ class SoundCopier:
         name = "libopus" if self._output.format.name == "webm" else "aac"
         rate = 48_000 if name == "libopus" else source.codec_context.sample_rate
         layout = source.codec_context.layout.name
+        if layout.endswith("channels"):  # the file counts its channels but does not say what they are
+            layout = _LAYOUTS.get(source.codec_context.layout.nb_channels, "stereo")
         output = self._output.add_stream(name, rate=rate, layout=layout, bit_rate=bitrate)
         _copy_labels(source, output)
         self.notes.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 from collections.abc import Iterable, Mapping
@@ -297,6 +298,8 @@ def _neutral_chroma(plan: EncodePlan, info: VideoInfo) -> Planes:
 def _storage_error(error: Exception, path: Path) -> GswapError:
     """What an encoder's or muxer's failure means for the file."""
     number = getattr(error, "errno", None)
+    if number in (errno.EINVAL, errno.ENOSYS):
+        return InternalError(f"The encoder refused the clip ({error}).", path=path)
     if number:
         return storage_error(OSError(number, str(getattr(error, "strerror", error))), path)
     return StorageError(f"Writing the video failed ({error}).", path=path)
