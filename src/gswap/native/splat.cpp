@@ -25,7 +25,8 @@ namespace gswap {
 namespace {
 
 constexpr int GRAIN = 2048; // Gaussians per task of the stages that run over Gaussians
-constexpr int DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS;
+constexpr int DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS;
+constexpr uint64_t MAX_PLACES = uint64_t(1) << 31; // Gaussians times the tiles of each
 
 // What the backward pass needs of a forward pass. Immutable once made.
 struct Frame {
@@ -74,14 +75,13 @@ uint32_t project(Frame &frame, const Gaussians &in, int workers) {
     return bad;
 }
 
-// The drawn Gaussians, nearest first, equal depths in the given order. Depths are positive, so their bit patterns sort
-// as they do, and only the bits in which nearest and farthest differ need sorting.
+// The drawn Gaussians, nearest first, equal depths in the given order: depth bits above, index below. Depths are
+// positive, so their bit patterns sort as they do, and only the bits in which nearest and farthest differ need sorting.
 Buffer sort_by_depth(const Frame &frame, const float *means, int &drawn_count) {
     const TileBox *boxes = frame.boxes.as<TileBox>();
     const size_t n = size_t(frame.count);
-    Buffer keys = Buffer::of<uint32_t>(n), other_keys = Buffer::of<uint32_t>(n);
-    Buffer order = Buffer::of<uint32_t>(n), other_order = Buffer::of<uint32_t>(n);
-    uint32_t *key = keys.as<uint32_t>(), *value = order.as<uint32_t>();
+    Buffer sorted = Buffer::of<uint64_t>(n), other = Buffer::of<uint64_t>(n);
+    uint64_t *item = sorted.as<uint64_t>();
     uint32_t m = 0, low = ~0u, high = 0;
     for (size_t i = 0; i < n; ++i) {
         if (!drawn(boxes[i])) continue;
@@ -89,48 +89,71 @@ Buffer sort_by_depth(const Frame &frame, const float *means, int &drawn_count) {
         std::memcpy(&word, means + 3 * i + 2, 4);
         low = std::min(low, word);
         high = std::max(high, word);
-        key[m] = word;
-        value[m++] = uint32_t(i);
+        item[m++] = uint64_t(word) << 32 | i;
     }
     drawn_count = int(m);
     const uint32_t range = m ? high - low : 0;
     for (int shift = 0; shift < 32 && range >> shift; shift += DIGIT_BITS) {
         uint32_t start[DIGITS] = {};
-        const uint32_t *from = keys.as<uint32_t>(), *from_value = order.as<uint32_t>();
-        for (uint32_t i = 0; i < m; ++i) ++start[((from[i] - low) >> shift) & (DIGITS - 1)];
+        const uint64_t *from = sorted.as<uint64_t>();
+        uint64_t *to = other.as<uint64_t>();
+        const auto digit = [&](uint64_t v) { return ((uint32_t(v >> 32) - low) >> shift) & (DIGITS - 1); };
+        for (uint32_t i = 0; i < m; ++i) ++start[digit(from[i])];
         uint32_t sum = 0;
         for (uint32_t &s : start) sum += std::exchange(s, sum);
-        uint32_t *to = other_keys.as<uint32_t>(), *to_value = other_order.as<uint32_t>();
-        for (uint32_t i = 0; i < m; ++i) {
-            const uint32_t place = start[((from[i] - low) >> shift) & (DIGITS - 1)]++;
-            to[place] = from[i];
-            to_value[place] = from_value[i];
-        }
-        std::swap(keys, other_keys);
-        std::swap(order, other_order);
+        for (uint32_t i = 0; i < m; ++i) to[start[digit(from[i])]++] = from[i];
+        std::swap(sorted, other);
     }
-    return order;
+    return sorted;
 }
 
 // Lists by tile: a stable counting sort, each worker placing a contiguous part of the depth order.
-void list_tiles(Frame &frame, const uint32_t *order, int n, int workers) {
+void list_tiles(Frame &frame, const uint64_t *order, int n, int workers) {
     const TileBox *boxes = frame.boxes.as<TileBox>();
     const int tiles = frame.tiles, tiles_x = frame.view.tiles_x;
     const int parts = std::max(1, std::min(workers, n / GRAIN));
     Buffer counts = Buffer::of<uint32_t>(size_t(parts) * tiles);
-    const auto for_each_tile = [&](int part, auto &&visit) {
-        const int begin = int(int64_t(n) * part / parts), end = int(int64_t(n) * (part + 1) / parts);
-        for (int i = begin; i < end; ++i) {
-            const uint32_t g = order[i];
-            const TileBox box = boxes[g];
-            for (int y = box.y0; y < box.y1; ++y)
-                for (int x = box.x0; x < box.x1; ++x) visit(y * tiles_x + x, g);
-        }
-    };
+    std::vector<Buffer> pairs(static_cast<size_t>(parts)); // tile and Gaussian, in depth order
+    std::vector<size_t> pair_counts(static_cast<size_t>(parts));
     parallel_for(parts, workers, [&](int part, int) {
         uint32_t *count = counts.as<uint32_t>() + size_t(part) * tiles;
         std::memset(count, 0, sizeof(uint32_t) * size_t(tiles));
-        for_each_tile(part, [&](int tile, uint32_t) { ++count[tile]; });
+        const size_t begin = size_t(n) * part / parts, end = size_t(n) * (part + 1) / parts;
+        size_t total = 4; // the branchless path below writes up to four places at a time
+        for (size_t i = begin; i < end; ++i) total += tiles_of(boxes[uint32_t(order[i])]);
+        if (total > MAX_PLACES) throw std::length_error("Too many Gaussians times tiles for the rasteriser's lists.");
+        pairs[part] = Buffer::of<uint64_t>(total);
+        uint64_t *pair = pairs[part].as<uint64_t>();
+        size_t m = 0;
+        for (size_t i = begin; i < end; ++i) {
+            const uint32_t g = uint32_t(order[i]);
+            const TileBox box = boxes[g];
+            const uint32_t width = box.x1 - box.x0, height = box.y1 - box.y0, corner = box.y0 * tiles_x + box.x0;
+            if (width <= 2 && height <= 2) { // nearly all; a loop over so few would mispredict its end every time
+                const uint32_t right = corner + (width - 1), below = corner + (height - 1) * tiles_x;
+                const uint32_t wide = width - 1, tall = height - 1;
+                pair[m] = uint64_t(corner) << 32 | g;
+                ++count[corner];
+                m += 1;
+                pair[m] = uint64_t(right) << 32 | g;
+                count[right] += wide;
+                m += wide;
+                pair[m] = uint64_t(below) << 32 | g;
+                count[below] += tall;
+                m += tall;
+                pair[m] = uint64_t(below + wide) << 32 | g;
+                count[below + wide] += wide & tall;
+                m += wide & tall;
+                continue;
+            }
+            for (uint32_t y = 0; y < height; ++y)
+                for (uint32_t x = 0; x < width; ++x) {
+                    const uint32_t tile = corner + y * tiles_x + x;
+                    pair[m++] = uint64_t(tile) << 32 | g;
+                    ++count[tile];
+                }
+        }
+        pair_counts[part] = m;
     });
     frame.first = Buffer::of<uint32_t>(tiles + 1);
     frame.first_chunk = Buffer::of<uint32_t>(tiles + 1);
@@ -144,16 +167,15 @@ void list_tiles(Frame &frame, const uint32_t *order, int n, int workers) {
             total += std::exchange(counts.as<uint32_t>()[size_t(part) * tiles + tile], uint32_t(total));
         chunks += (total - first[tile] + CHUNK - 1) / CHUNK;
     }
-    if (total > (uint64_t(1) << 31))
-        throw std::length_error("The Gaussians cover " + std::to_string(total) +
-                                " tiles in sum, more than the rasteriser can list.");
+    if (total > MAX_PLACES) throw std::length_error("Too many Gaussians times tiles for the rasteriser's lists.");
     first[tiles] = uint32_t(total);
     first_chunk[tiles] = uint32_t(chunks);
     frame.ids = Buffer::of<uint32_t>(total);
     uint32_t *ids = frame.ids.as<uint32_t>();
     parallel_for(parts, workers, [&](int part, int) {
         uint32_t *next = counts.as<uint32_t>() + size_t(part) * tiles;
-        for_each_tile(part, [&](int tile, uint32_t g) { ids[next[tile]++] = g; });
+        const uint64_t *pair = pairs[part].as<uint64_t>();
+        for (size_t i = 0; i < pair_counts[part]; ++i) ids[next[pair[i] >> 32]++] = uint32_t(pair[i]);
     });
 }
 
@@ -209,7 +231,7 @@ nb::tuple forward(Points means, Quats quats, Points scales, Vector opacities, Ma
         int drawn_count = 0;
         const Buffer order = sort_by_depth(*frame, in.means, drawn_count);
         times.sort = watch.lap();
-        list_tiles(*frame, order.as<uint32_t>(), drawn_count, workers);
+        list_tiles(*frame, order.as<uint64_t>(), drawn_count, workers);
         times.bin = watch.lap();
         if (keep) {
             const size_t chunks = frame->first_chunk.as<uint32_t>()[frame->tiles];

@@ -193,7 +193,19 @@ GSWAP_INLINE uint32_t bits(vm m) {
 GSWAP_INLINE bool any(vm m) { return bits(m) != 0; }
 #endif
 
-// Every count-th lane from the left is used: lane l reads base[l * stride] for l < count, 0 beyond.
+GSWAP_INLINE float sum(vf v) {
+#if defined(GSWAP_AVX512)
+    return _mm512_reduce_add_ps(v);
+#else
+    float lane[LANES];
+    store(lane, v);
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int l = 0; l < width; ++l) lane[l] += lane[l + width];
+    return lane[0];
+#endif
+}
+
+// Lane l reads base[l * stride] for l < count, 0 beyond.
 GSWAP_INLINE vf gather(const float *base, int stride, int count) {
 #if defined(GSWAP_AVX512)
     const __m512i step = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);

@@ -222,38 +222,41 @@ GSWAP_INLINE vm inside(int block, int width, int height) {
     return both(gt(set1(float(width)), px), gt(set1(float(height)), py));
 }
 
+// The state of a block's pixels. `light` is the transmittance for as long as the pixel is alive and 0 afterwards, so that
+// a stopped pixel needs no mask of its own: whatever comes would leave it at or below T_MIN again. `left` is what the
+// background keeps. The loop is bound by the chain light -> next -> light: three instructions.
+struct Pixels {
+    vf light, left;
+};
+
 struct Hit {
     vf alpha, weight; // 0 where the Gaussian is skipped
     vm open;          // alpha is below its clamp
 };
 
-// One Gaussian over a block: updates transmittance and which pixels are still alive.
-template <bool WITH_OPEN, class M>
-GSWAP_INLINE bool blend(const M &m, vf px, vf py, vf &transmittance, vm &alive, Hit &hit, bool &stopped) {
+// One Gaussian over a block. Returns the lanes that are still alive.
+template <bool BACKWARD, class M> GSWAP_INLINE vm blend(const M &m, vf px, vf py, Pixels &pixels, Hit &hit) {
     const vf dx = px - m.x, dy = py - m.y;
     const vf u = dx * m.a + dy * m.b, v = dy * m.c;
     const vf e = m.power - u * u - v * v;
-    vm lit = both(alive, ge(e, set1(LOG2_ALPHA_MIN)));
-    const vf alpha = exp2(min(e, set1(LOG2_ALPHA_MAX)));
-    const vf next = transmittance - transmittance * alpha;
-    const vm stop = both(lit, ge(set1(T_MIN), next));
-    lit = minus(lit, stop);
-    hit.weight = keep(lit, alpha * transmittance);
-    if (WITH_OPEN) {
-        hit.alpha = keep(lit, alpha);
+    const vf alpha = keep(ge(e, set1(LOG2_ALPHA_MIN)), exp2(min(e, set1(LOG2_ALPHA_MAX))));
+    const vf next = pixels.light - pixels.light * alpha;
+    const vm alive = gt(next, set1(T_MIN));
+    hit.weight = keep(alive, alpha * pixels.light);
+    if (BACKWARD) {
+        hit.alpha = keep(alive, alpha);
         hit.open = ge(set1(LOG2_ALPHA_MAX), e);
+    } else {
+        pixels.left = select(alive, next, pixels.left);
     }
-    transmittance = select(lit, next, transmittance);
-    stopped = any(stop);
-    alive = minus(alive, stop);
-    return any(lit);
+    pixels.light = keep(alive, next);
+    return alive;
 }
 
 template <int C> struct alignas(64) ForwardScratch {
     Chunk<C> chunk;
     vf sum[BLOCKS][C];
-    vf transmittance[BLOCKS];
-    vm alive[BLOCKS];
+    Pixels pixels[BLOCKS];
     vf weight[CHUNK];
     uint8_t which[CHUNK];
 };
@@ -263,11 +266,9 @@ template <int C, bool TRACK>
 GSWAP_INLINE uint64_t composite_block(ForwardScratch<C> &s, int block, uint64_t listed) {
     vf px, py;
     pixel_centres(block, px, py);
-    vf transmittance = s.transmittance[block];
-    vm alive = s.alive[block];
+    Pixels pixels = s.pixels[block];
     uint64_t used = 0;
     Hit hit;
-    bool stopped;
     if constexpr (C <= MOST_IN_REGISTERS) {
         vf sum[C];
         for (int q = 0; q < C; ++q) sum[q] = s.sum[block][q];
@@ -275,10 +276,10 @@ GSWAP_INLINE uint64_t composite_block(ForwardScratch<C> &s, int block, uint64_t 
             const int k = lowest_bit(listed);
             listed &= listed - 1;
             const Member<C> &m = s.chunk.member[k];
-            const bool lit = blend<false>(m, px, py, transmittance, alive, hit, stopped);
-            if (TRACK) used |= uint64_t(lit) << k;
+            const vm alive = blend<false>(m, px, py, pixels, hit);
+            if (TRACK) used |= uint64_t(any(gt(hit.weight, set1(0.0f)))) << k;
             for (int q = 0; q < C; ++q) sum[q] += hit.weight * m.feature[q];
-            if (stopped && !any(alive)) break;
+            if (!any(alive)) break;
         }
         for (int q = 0; q < C; ++q) s.sum[block][q] = sum[q];
     } else {
@@ -286,12 +287,13 @@ GSWAP_INLINE uint64_t composite_block(ForwardScratch<C> &s, int block, uint64_t 
         while (listed) {
             const int k = lowest_bit(listed);
             listed &= listed - 1;
-            const bool lit = blend<false>(s.chunk.member[k], px, py, transmittance, alive, hit, stopped);
+            const vm alive = blend<false>(s.chunk.member[k], px, py, pixels, hit);
+            const bool lit = any(gt(hit.weight, set1(0.0f)));
             if (TRACK) used |= uint64_t(lit) << k;
             s.weight[n] = hit.weight;
             s.which[n] = uint8_t(k);
             n += lit;
-            if (stopped && !any(alive)) break;
+            if (!any(alive)) break;
         }
         for (int first = 0; first < C; first += 8) {
             vf sum[8];
@@ -304,8 +306,7 @@ GSWAP_INLINE uint64_t composite_block(ForwardScratch<C> &s, int block, uint64_t 
             for (int q = 0; q < 8; ++q) s.sum[block][first + q] = sum[q];
         }
     }
-    s.transmittance[block] = transmittance;
-    s.alive[block] = alive;
+    s.pixels[block] = pixels;
     return used;
 }
 
@@ -325,6 +326,14 @@ GSWAP_INLINE void store_channel(float *plane, int row, int width, int height, co
 }
 
 GSWAP_INLINE void clear_channel(float *plane, int row, int width, int height) {
+    if (width == TILE) {
+        const v8 zero = v8{};
+        for (int y = 0; y < height; ++y, plane += row) {
+            store8(plane, zero);
+            store8(plane + 8, zero);
+        }
+        return;
+    }
     for (int y = 0; y < height; ++y, plane += row) memset(plane, 0, sizeof(float) * size_t(width));
 }
 
@@ -367,9 +376,9 @@ template <int C> void forward_tile(const ForwardJob &job, void *scratch, int til
     }
     uint64_t living = 0; // blocks with a pixel that has not stopped
     for (int block = 0; block < BLOCKS; ++block) {
-        s.transmittance[block] = set1(1.0f);
-        s.alive[block] = inside(block, frame.width, frame.height);
-        living |= uint64_t(any(s.alive[block])) << block;
+        const vm shown = inside(block, frame.width, frame.height);
+        s.pixels[block] = {keep(shown, set1(1.0f)), set1(1.0f)};
+        living |= uint64_t(any(shown)) << block;
         for (int q = 0; q < C; ++q) s.sum[block][q] = set1(0.0f);
     }
     const bool track = lists.touched != nullptr;
@@ -380,22 +389,22 @@ template <int C> void forward_tile(const ForwardJob &job, void *scratch, int til
         list_blocks(s.chunk, n);
         const size_t at = size_t(lists.first_chunk[tile] + number);
         for (int block = 0; block < BLOCKS; ++block) {
-            uint64_t listed = living >> block & 1 ? s.chunk.touched[block] : 0;
+            const uint64_t listed = living >> block & 1 ? s.chunk.touched[block] : 0;
             if (track) {
-                store(lists.transmittance + at * PIXELS + block * LANES, keep(s.alive[block], s.transmittance[block]));
+                store(lists.transmittance + at * PIXELS + block * LANES, s.pixels[block].light);
                 lists.touched[at * BLOCKS + block] = listed ? composite_block<C, true>(s, block, listed) : 0;
             } else if (listed) {
                 composite_block<C, false>(s, block, listed);
             }
-            if (listed && !any(s.alive[block])) living &= ~(uint64_t(1) << block);
+            if (listed && !any(gt(s.pixels[block].light, set1(0.0f)))) living &= ~(uint64_t(1) << block);
         }
     }
     lists.used_chunks[tile] = number;
     for (int q = 0; q < channels; ++q)
         store_channel(image + q * frame.plane, row, frame.width, frame.height,
                       reinterpret_cast<const float *>(&s.sum[0][q]), size_t(C) * LANES);
-    for (int block = 0; block < BLOCKS; ++block) s.transmittance[block] = 1.0f - s.transmittance[block];
-    store_channel(alpha, row, frame.width, frame.height, reinterpret_cast<const float *>(&s.transmittance[0]), LANES);
+    for (int block = 0; block < BLOCKS; ++block) s.pixels[block].left = 1.0f - s.pixels[block].left;
+    store_channel(alpha, row, frame.width, frame.height, reinterpret_cast<const float *>(&s.pixels[0].left), 2 * LANES);
 }
 
 // ---------------------------------------------------------------- backward
@@ -460,14 +469,13 @@ template <int C> void prepare_basis(BackwardScratch<C> &s) {
 template <int C> GSWAP_INLINE void backward_block(BackwardScratch<C> &s, int block, uint64_t listed, vf transmittance) {
     vf px, py;
     pixel_centres(block, px, py);
-    vm alive = gt(transmittance, set1(0.0f));
+    Pixels pixels = {transmittance, transmittance};
     int n = 0;
     Hit hit;
-    bool stopped;
     while (listed) {
         const int k = lowest_bit(listed);
         listed &= listed - 1;
-        blend<true>(s.chunk.member[k], px, py, transmittance, alive, hit, stopped);
+        blend<true>(s.chunk.member[k], px, py, pixels, hit);
         s.alpha[n] = hit.alpha;
         s.weight[n] = hit.weight;
         s.open[n] = hit.open;
@@ -496,14 +504,7 @@ template <int C> GSWAP_INLINE void backward_block(BackwardScratch<C> &s, int blo
         store(s.pair[j], s.weight[j]);
         store(s.pair[j] + LANES, g);
 #endif
-        if (Layout<C>::ninth) {
-            float product[LANES], sum = 0.0f;
-            store(product, s.weight[j] * d_image[C - 1]);
-            for (int width = LANES / 2; width > 0; width /= 2)
-                for (int l = 0; l < width; ++l) product[l] += product[l + width];
-            sum = product[0];
-            s.gradient[s.which[j]][NINTH] += sum;
-        }
+        if (Layout<C>::ninth) s.gradient[s.which[j]][NINTH] += sum(s.weight[j] * d_image[C - 1]);
     }
     s.behind[block] = behind;
     // Sums over the block's pixels as products with constant vectors: no horizontal additions.
