@@ -25,7 +25,7 @@ def moving_clip(size: tuple[int, int], seconds: float, seed: int = 0) -> list[np
     width, height = size
     rng = np.random.default_rng(seed)
     texture = cv2.GaussianBlur(rng.uniform(0, 255, (height, width)), (0, 0), 4)
-    backdrop = np.clip(120 + 6 * (texture - texture.mean()), 20, 235).astype(np.uint8)
+    backdrop = np.clip(120 + 3 * (texture - texture.mean()), 20, 235).astype(np.uint8)
     frames = []
     for i in range(round(seconds * FPS)):
         frame = backdrop.copy()

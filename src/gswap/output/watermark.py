@@ -30,7 +30,7 @@ CELL = 8
 CANONICAL = GRID * CELL
 HALF_PERIOD = 0.4
 """Seconds between sign flips."""
-STRENGTHS = ((0, 0.7), (480, 0.6), (1080, 0.5))
+STRENGTHS = ((0, 0.9), (480, 0.8), (1080, 0.6))
 """Default strengths from a short side (pixels) on: larger pictures have more of them to average over."""
 MIN_PSNR = 46.1
 """dB; a frame whose mark would fall below it gets a weaker one."""
@@ -43,12 +43,12 @@ _SYMBOLS, _CHIPS = 4, 256
 """Id and CRC are four symbols of nine bits: one of 256 orthogonal Walsh rows, and its sign (biorthogonal code)."""
 _SYMBOL_BITS = 9
 _PILOT_CELLS = GRID * GRID // 4
-_BASE_LEVELS, _ACTIVITY_GAIN, _MAX_LEVELS = 0.8, 0.12, 3.0
+_BASE_LEVELS, _ACTIVITY_GAIN, _MAX_LEVELS = 0.65, 0.16, 3.0
 """8-bit levels at strength 1: in flat areas, per level of local standard deviation, at most."""
 _SMOOTHING = 1.5
 """Blur of the cell edges, pixels at the canonical size."""
 _ACTIVITY_STEP = 4
-_ACTIVITY_WINDOW = 9
+_ACTIVITY_WINDOW = 7
 _CANDIDATES = 3
 """Alternatives per symbol that list decoding tries against the CRC."""
 
@@ -166,6 +166,8 @@ def _amplitude(luma: np.ndarray, strength: float, unit: float) -> Float[np.ndarr
     window = (_ACTIVITY_WINDOW, _ACTIVITY_WINDOW)
     mean = cv2.blur(small, window)
     deviation = cv2.sqrt(np.maximum(cv2.blur(small * small, window) - mean * mean, 0)) / unit
+    # Texture hides the mark, a lone edge between two flat areas does not: where the neighbourhood is calm, be calm.
+    deviation = cv2.erode(deviation, np.ones(window, np.uint8))
     levels = np.clip(_BASE_LEVELS + _ACTIVITY_GAIN * deviation, _BASE_LEVELS, _MAX_LEVELS)
     return cv2.resize((levels * (strength * unit)).astype(np.float32), (width, height))
 
