@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from gswap.body.config import FitConfig
 from gswap.body.fit import body_shape, fit_faces, observe
-from gswap.body.landmark_model import FaceModel, LandmarkModel
+from gswap.body.landmark_model import FaceModel, landmark_model
 from gswap.foundation.errors import InputError, UsageError
 from gswap.foundation.geometry import matrix_to_rotvec, rotvec_to_matrix
 from gswap.foundation.types import BodyTrack, FaceTrack, Progress, no_progress
@@ -67,7 +67,7 @@ def retrack(
     spread = np.linspace(0, len(candidates) - 1, min(cfg.retrack_frames, len(candidates)))
     chosen = candidates[np.unique(np.round(spread).astype(int))]
 
-    lm = LandmarkModel(model)
+    lm = landmark_model(model)
     observations = replace(observe(gen_faces, cfg, None), focal=target.focal)
     fit = fit_faces(lm, observations, [np.array([t]) for t in chosen], cfg, progress=progress)
     actions = np.zeros((len(chosen), len(model.action_names)))

@@ -28,6 +28,7 @@ from gswap.body.landmark_model import (
     FaceShape,
     LandmarkModel,
     gaze_rotation,
+    landmark_model,
     rigid_mask,
 )
 from gswap.body.lids import close_lids, follow_gaze
@@ -85,7 +86,7 @@ def fit_track(
     """
     if not faces.valid.any():
         raise InputError("Expected a face in at least one image, found none.", hint="Give a clip that shows a face.")
-    lm = LandmarkModel(model)
+    lm = landmark_model(model)
     observations = observe(faces, cfg, focal)
     shots = () if photos else faces.shots or (Shot(0, len(faces)),)
     fit = fit_faces(lm, observations, runs(faces, shots), cfg, progress=progress)

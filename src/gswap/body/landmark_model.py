@@ -6,7 +6,7 @@ Everything is in head coordinates: the rest frame with the head joint at the ori
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +20,9 @@ from gswap.foundation.protocols import BodyModel, RestBody
 from gswap.foundation.types import BodyShape
 
 COUNT = 478
+SLOPE_STEP = 0.2
+SLOPE_BLEND = 0.1
+"""Free parameters this near to zero use a mean of both slopes."""
 IRISES = np.array([IRIS_RIGHT, IRIS_LEFT])
 SKIN_COUNT = 468
 LIDS = np.array([EYE_RIGHT, EYE_LEFT])
@@ -108,16 +111,26 @@ class LandmarkModel:
         points, eyes = self._measure(self.body.rest(self.body_shape(parameters)))
         return FaceShape(parameters, points, eyes, np.zeros((SKIN_COUNT, 3)) if offsets is None else offsets)
 
-    def shape_slopes(self, parameters: Float[np.ndarray, "n"], step: float = 0.2) -> Float[np.ndarray, "n 478 3"]:
-        """Derivative of the landmarks by the free parameters (central differences: the shapes are piecewise linear)."""
-        out = np.empty((len(parameters), COUNT, 3))
-        for k in range(len(parameters)):
-            values = np.tile(parameters, (2, 1))
-            values[:, k] += (-step, step)
-            values[:, k] = np.clip(values[:, k], self.space.lower[k], self.space.upper[k])
-            low, high = (self._measure(self.body.rest(self.body_shape(v)))[0] for v in values)
-            out[k] = (high - low) / (values[1, k] - values[0, k])
-        return out
+    def shape_slopes(self, parameters: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 478 3"]:
+        """Derivative of the landmarks by the free parameters.
+
+        Shapes are nearly linear on either side of the mean, with another slope on each side (a nose that grows is not
+        the mirror image of one that shrinks).
+        """
+        rising, falling = self._slopes
+        share = np.clip(0.5 + parameters / (2 * SLOPE_BLEND), 0, 1)[:, None, None]
+        return share * rising + (1 - share) * falling
+
+    @cached_property
+    def _slopes(self) -> tuple[Float[np.ndarray, "n 478 3"], Float[np.ndarray, "n 478 3"]]:
+        """One-sided differences at the mean person, above and below."""
+        zero = np.zeros(self.space.basis.shape[1])
+        base = self.face_shape(zero).points
+        sides = []
+        for step in (SLOPE_STEP, -SLOPE_STEP):
+            steps = np.eye(len(zero)) * step
+            sides.append(np.stack([(self.face_shape(row).points - base) / step for row in steps]))
+        return sides[0], sides[1]
 
     def _measure(self, rest: RestBody) -> tuple[Float[np.ndarray, "478 3"], Float[np.ndarray, "2 3"]]:
         head = rest.joints[self.body.head_joint]
@@ -128,6 +141,12 @@ class LandmarkModel:
     def _at_landmarks(self, shapes: Float[np.ndarray, "k v 3"]) -> Float[np.ndarray, "k 478 3"]:
         weights = self.body.landmark_barycentric[..., None]
         return np.ascontiguousarray((shapes[:, self.body.landmark_triangles] * weights).sum(2))
+
+
+@cache
+def landmark_model(body: FaceModel) -> LandmarkModel:
+    """The landmarks of a body model, prepared once per process."""
+    return LandmarkModel(body)
 
 
 def gaze_rotation(gaze: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "... 3"]:
