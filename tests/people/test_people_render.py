@@ -59,7 +59,7 @@ def test_track_is_the_body_models_own(person, frame):
     track = frame.track
     posed = person.model.pose(track, person.model.rest(track.shape), 0)
     np.testing.assert_allclose(posed.vertices, frame.mesh.vertices, atol=1e-9)
-    rigid = person.model.skin_weights.of([person.model.head_joint]) > 0.999
+    rigid = person.model.skin_weights.of([person.model.head_joint]) > 0.999999
     still = person.model.actions.combine((track.actions[0] > 0).astype(float))
     rigid &= np.linalg.norm(still, axis=1) < 1e-9
     rigid &= person.model.part == 0

@@ -185,7 +185,9 @@ def _comb(figure: Figure, hair: Hair, roots: _Roots, place: np.ndarray, f: float
     target = sideways * on_top + normal * (0.15 if f < 0.12 else 0.0)
     below_chin = np.clip((place[:, 1] - figure.chin) / 0.03, 0, 1)
     outside = np.clip((np.abs(place[:, 0]) - NECK_SIDE) / 0.03, 0, 1.5)
-    target[:, 0] -= 0.6 * below_chin * outside * np.sign(place[:, 0])  # fall to the chest, not over the shoulders
+    # Past the neck, hair slides off the shoulders: inwards, and to the chest or to the back.
+    target[:, 0] -= 0.6 * below_chin * outside * np.sign(place[:, 0])
+    target[:, 2] += below_chin * np.where(roots.azimuth < 95, -0.45, 0.9)
     forward = np.column_stack([roots.points[:, 0] * 3, np.full(n, 0.8), np.full(n, -0.35)]) + 0.1 * normal
     return np.where(roots.fringe[:, None], forward, target), 0.35 + 1.2 * (1 - on_top)
 
@@ -227,7 +229,7 @@ class _Pusher:
             self._margin *= 0.1
         ear = figure.vertices[(body.ears > 0.3) & (body.part == 0)]
         self._ear_tree, self._ear_reach = KDTree(ear[:, 1:]), np.abs(ear[:, 0])
-        self._face_half_width = 0.92 * abs(figure.landmarks[454, 0] - figure.landmarks[234, 0]) / 2
+        self._face_half_width = 0.97 * abs(figure.landmarks[454, 0] - figure.landmarks[234, 0]) / 2
 
     def __call__(self, place: np.ndarray, step: int) -> np.ndarray:
         margin = 0.0015 + self._margin * min(1.0, (step + 1) / 3)
@@ -266,7 +268,7 @@ class _Pusher:
         out = place.copy()
         aside = np.clip(self._face_half_width - side * place[:, 0], 0, 0.05) * 0.8
         out[:, 0] += np.where(in_face, side * aside, 0)
-        out[:, 2] += np.where(in_face & (np.abs(out[:, 0]) < 1.1 * self._face_half_width), 0.008, 0)
+        out[:, 2] += np.where(in_face & (np.abs(out[:, 0]) < 1.1 * self._face_half_width), 0.012, 0)
         return out
 
 
