@@ -106,7 +106,7 @@ class TrimConfig:
 
     short_height: float = 0.28
     """Below this height over the chin, short-haired heads end at the jaw, fh."""
-    tuft_height: float = 0.42
+    tuft_height: float = 0.34
     """Up to this height light, colourless pixels outside the face are taken for collar, fh."""
     jaw_fade: tuple[float, float] = (0.02, 0.12)
     """The photo's neck fades out between these distances from the face, fh."""

@@ -21,6 +21,8 @@ NECK_TOP, NECK_HALF_WIDTH = 0.12, 0.62
 """Where neck is looked for: below this height over the chin (face heights), this close to the axis (face widths)."""
 FILL_TOP, FILL_HALF_WIDTH = 0.25, 0.5
 """Where the part hidden by the target's chin is filled."""
+CHIN_MARGIN = 0.075
+"""This close to the target's face its jaw line shows, and the neck is filled instead, face widths."""
 GREY_CHROMA = 6.0
 """Lab chroma (8-bit units) below which skin has no hue to compare by: grey pictures."""
 LOWER_FACE = 0.35
@@ -64,7 +66,9 @@ def build_neck(
         empty = np.zeros((h, w), np.float32)
         return Neck(recoloured, empty, empty)
     quarter = (w // 4, h // 4)
-    known = cv2.resize(core.astype(np.float32), quarter, interpolation=cv2.INTER_AREA)
+    known = cv2.resize(
+        (core & own if (core & own).any() else core).astype(np.float32), quarter, interpolation=cv2.INTER_AREA
+    )
     tight = known > 0.99
     if not tight.any():
         tight = known >= known.max()
@@ -111,7 +115,8 @@ def _areas(target, person, points, skin) -> tuple[Bool[np.ndarray, "h2 w2"], ...
     chin = cv2.dilate((face > 0.02).astype(np.uint8), disc(0.03 * ruler.width)) > 0
     hidden = behind & inside & (height < FILL_TOP) & (lateral < FILL_HALF_WIDTH) & (chin | skin_coloured)
     region = cv2.morphologyEx((core | hidden).astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
-    own = (cv2.dilate(core.astype(np.uint8), disc(0.03 * ruler.width)) > 0) & (face < 0.02)
+    below_chin = cv2.dilate((face > 0.02).astype(np.uint8), disc(2 * CHIN_MARGIN * ruler.width)) == 0
+    own = (cv2.dilate(core.astype(np.uint8), disc(0.03 * ruler.width)) > 0) & below_chin
     return core, own, region
 
 

@@ -16,6 +16,8 @@ CHROMA_FLOOR = 7.0
 """Smallest tolerance on Lab chroma (8-bit units): grey photos have no chroma to measure by."""
 DARKER = 75.0
 """How much darker than the skin (8-bit L) a pixel beside the jaw may be."""
+OFF_THE_JAW = 0.10
+"""Distance from the face from which a photo's pixels below the ears are surely not the head, face heights."""
 HAZE = 0.4
 """Matte below which a skin edge is taken for background."""
 NECK_HALF_WIDTH = 0.55
@@ -57,7 +59,8 @@ def trim(
         beside = np.clip(height / 0.06, 0, 1)
         fade = fade * (1 - beside) + beside * _fall(reach, cfg.ear_fade)
         below = blur((height < cfg.short_height).astype(np.float32), 0.03 * ruler.width)
-        collar = blur(_collar(lab, skin, height, distance, cfg).astype(np.float32), 0.75)
+        outside = (reach > OFF_THE_JAW) | (cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) < 0.5)
+        collar = blur(_collar(lab, skin, height, distance, outside, cfg).astype(np.float32), 0.75)
         cut = 1 - (1 - below * (1 - fade)) * (1 - collar)
         firm = np.clip((cfg.tuft_height - height) / 0.05, 0, 1)
         alpha = _harden(alpha, cv2.resize(firm, (w, h), interpolation=cv2.INTER_LINEAR))
@@ -82,16 +85,23 @@ def _skin_stats(lab: np.ndarray, skin: Bool[np.ndarray, "h w"]) -> tuple[np.ndar
     return np.median(pixels, axis=0), pixels.std(0)
 
 
-def _collar(lab, skin, height, distance, cfg: TrimConfig) -> Bool[np.ndarray, "h w"]:
-    """Pixels beside and below the jaw that are not of the skin's colour."""
+def _collar(lab, skin, height, distance, beyond, cfg: TrimConfig) -> Bool[np.ndarray, "h w"]:
+    """Pixels beside and below the jaw that are not of the skin's colour, joined to what is ``beyond`` the head.
+
+    Shadow and beard under the jaw are not.
+    """
     middle, spread = _skin_stats(lab, skin)
     chroma = float(np.linalg.norm(middle[1:] - 128))
     away = np.linalg.norm(lab[..., 1:] - middle[1:], axis=-1)
-    tolerance = max(CHROMA_FLOOR, float(np.hypot(*spread[1:])) * 1.5)
+    tolerance = max(CHROMA_FLOOR, 0.8 * float(np.hypot(*spread[1:])))
     outside = distance > 0.5
     low = (height < cfg.short_height) & ((away > max(0.45 * chroma, tolerance)) | (lab[..., 0] < middle[0] - DARKER))
     tuft = (height < cfg.tuft_height) & (away > max(0.38 * chroma, tolerance)) & (lab[..., 0] > middle[0] - 25)
-    return cv2.dilate(((low | tuft) & outside).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    odd = (low | tuft) & outside
+    labels = cv2.connectedComponents((odd | beyond).astype(np.uint8))[1]
+    joined = np.unique(labels[beyond])
+    odd &= np.isin(labels, joined[joined > 0])
+    return cv2.dilate(odd.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
 def _neck_skin(lab, skin, lateral) -> Float[np.ndarray, "h w"]:
