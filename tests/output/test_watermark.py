@@ -154,6 +154,16 @@ def test_ten_bit_video(clip: list[np.ndarray]) -> None:
     assert detect(frames).identifier == IDENTIFIER
 
 
+def test_planar_rgb(clip: list[np.ndarray]) -> None:
+    def luma(t: float, frame: np.ndarray) -> np.ndarray:
+        planes = [np.minimum(frame, 245) + 10, frame, np.maximum(frame, 10) - 10, np.full_like(frame, 7)]
+        *colors, alpha = watermark.embed_rgb(planes, t, IDENTIFIER)
+        assert (alpha == 7).all()
+        return cv2.cvtColor(np.dstack(colors), cv2.COLOR_BGR2GRAY)
+
+    assert detect([(t, luma(t, frame)) for t, frame in timed(clip[: 3 * FPS])]).identifier == IDENTIFIER
+
+
 def test_a_clip_marked_twice_gives_one_of_its_ids(clip: list[np.ndarray]) -> None:
     twice = [(t, embed(frame, t, 0x123456)) for t, frame in marked(clip)]
     result = detect(twice)

@@ -1,11 +1,11 @@
 """Compositor layers: head RGBA, matte and clean plate of every frame as 16-bit PNG, full frame.
 
-The pipeline's edit blends I_out = A F + (1 - A) P into the frame B with the feathered region e:
-``(1 - e) B + e (A F + (1 - A) P)``. Written as one *over* of straight colour on a clean plate this is
+A render is I_out = A F + (1 - A) P in its window, and it replaces the frame B where it is edited. Over the full frame
 
-    out = a F + (1 - a) Q,   a = e A,   Q = ((1 - e) B + e (1 - A) P) / (1 - a)
+    out = a F + (1 - a) Q,   a = A and Q = P where edited,   a = 0 and Q = B elsewhere,
 
-exactly, so that what is written here rebuilds the output with the node that every compositor has.
+with what rounding and enlargement of the window leave over put into F where it is opaque and into Q where it is not.
+So the layers rebuild the output to 16-bit rounding, with the *over* node that every compositor has.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from gswap.foundation.types import Render, RgbImage, Window
 
 FULL_SCALE = 65535
 _EIGHT_BIT = 255.0
-_SOLID = 1.0 - 1e-6
-"""Above this alpha the plate cannot be seen; P itself stands in for it."""
+_HALF = 0.5
+"""Alpha from which a pixel counts as the head's."""
 
 README = """gswap layers
 ============
@@ -56,7 +56,7 @@ class FrameLayers:
 
 
 def frame_layers(render: Render, frame: RgbImage, window: Window, t: int) -> FrameLayers:
-    """Place a window's render in its frame and fold the edit's feather into alpha and plate (see the module).
+    """Place a window's render in its frame.
 
     Args:
         render: I_out and its parts, in the work window.
@@ -64,25 +64,26 @@ def frame_layers(render: Render, frame: RgbImage, window: Window, t: int) -> Fra
         window: Where the work window lies; parts of it outside the frame are dropped.
         t: Index of the frame.
     """
-    size = (window.width, window.height)
-    head, plate = (_unit(image, size) for image in (render.foreground, render.plate))
-    matte, edited = (_unit(image, size)[..., None] for image in (render.alpha, render.edited))
-    x, y = int(window.x[t]), int(window.y[t])
-    height, width = frame.shape[:2]
-    inside = (slice(max(y, 0), min(y + size[1], height)), slice(max(x, 0), min(x + size[0], width)))
+    x, y, width, height = int(window.x[t]), int(window.y[t]), window.width, window.height
+    inside = (slice(max(y, 0), min(y + height, frame.shape[0])), slice(max(x, 0), min(x + width, frame.shape[1])))
     crop = (slice(inside[0].start - y, inside[0].stop - y), slice(inside[1].start - x, inside[1].stop - x))
-    head, plate, matte, edited = head[crop], plate[crop], matte[crop], edited[crop]
-    background = frame.astype(np.float32) / _EIGHT_BIT
-    alpha = edited * matte
-    mixed = (1 - edited) * background[inside] + edited * (1 - matte) * plate
-    solid = alpha > _SOLID
-    clean = np.where(solid, plate, mixed / np.where(solid, 1.0, 1 - alpha))
-    full_alpha = np.zeros((height, width), np.float32)
-    full_head = np.zeros_like(background)
+
+    def place(image: np.ndarray, interpolation: int = cv2.INTER_CUBIC) -> np.ndarray:
+        enlarged = cv2.resize(image, (width, height), interpolation=interpolation) if window.scale != 1 else image
+        return enlarged[crop].astype(np.float32) / _EIGHT_BIT
+
+    edited = place(render.edited, cv2.INTER_NEAREST)[..., None] > 0
+    out, head, plate = place(render.rgb), place(render.foreground), place(render.plate)
+    alpha = np.where(edited, place(render.alpha)[..., None], 0)
+    opaque = alpha >= _HALF
+    head = np.where(opaque, (out - (1 - alpha) * plate) / np.maximum(alpha, _HALF), head).clip(0, 1)
+    below = ((out - alpha * head) / np.maximum(1 - alpha, _HALF)).clip(0, 1)
+    clean = frame.astype(np.float32) / _EIGHT_BIT
+    clean[inside] = np.where(edited, np.where(opaque, plate, below), clean[inside])
+    full_alpha, full_head = np.zeros(frame.shape[:2], np.float32), np.zeros_like(clean)
     full_alpha[inside] = alpha[..., 0]
     full_head[inside] = np.where(alpha > 0, head, 0)
-    background[inside] = clean
-    return FrameLayers(full_head, full_alpha, background)
+    return FrameLayers(full_head, full_alpha, clean)
 
 
 def untouched_layers(frame: RgbImage) -> FrameLayers:
@@ -115,14 +116,6 @@ class LayerWriter:
         self._stores["head"].write(t, np.dstack([head, alpha]))
         self._stores["matte"].write(t, alpha)
         self._stores["plate"].write(t, _sixteen_bit(layers.plate))
-
-
-def _unit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """``uint8`` work image -> float in [0, 1] at the window's size in frame pixels."""
-    value = image.astype(np.float32) / _EIGHT_BIT
-    if (image.shape[1], image.shape[0]) != size:
-        value = cv2.resize(value, size, interpolation=cv2.INTER_LINEAR)
-    return value
 
 
 def _sixteen_bit(image: np.ndarray) -> UInt16[np.ndarray, "..."]:

@@ -30,7 +30,7 @@ EXAMINED_SECONDS = 60.0
 """How much of a video is searched for the watermark."""
 
 ReadLuma = Callable[[Path], Iterator[tuple[float, np.ndarray]]]
-"""Opens a video: (presentation time in seconds, luma plane) of its frames. ``InputError`` where there is none."""
+"""Opens a video: (presentation time in seconds, luma plane) of its frames; ``InputError``, or no frame, for others."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,10 @@ def verify_file(path: Path, *, read_luma: ReadLuma | None = None) -> VerifyRepor
 
 def _watermark(path: Path, read_luma: ReadLuma) -> WatermarkResult | None:
     try:
-        return detect(read_luma(path), max_seconds=EXAMINED_SECONDS)
+        result = detect(read_luma(path), max_seconds=EXAMINED_SECONDS)
     except InputError:
         return None
+    return result if result.seconds > 0 else None
 
 
 # ---------------------------------------------------------------- words

@@ -11,6 +11,7 @@ It is robust against ordinary handling, not against an adversary: the key is pub
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 
@@ -156,6 +157,24 @@ def embed(
     depth = cv2.CV_8U if luma.dtype == np.uint8 else cv2.CV_16U
     out = cv2.add(cv2.scaleAdd(change, gain, _dither(width, height)), luma, dtype=depth)
     return np.minimum(out, (1 << bit_depth) - 1) if bit_depth not in (8, 16) else out
+
+
+def embed_rgb(
+    planes: Sequence[np.ndarray], seconds: float, identifier: int, *, bit_depth: int = 8
+) -> tuple[np.ndarray, ...]:
+    """The same for planar RGB: the change of luma is added to all three planes; further planes stay as they are.
+
+    Args:
+        planes: Three colour planes in any order, ``(h, w)`` each, then possibly alpha.
+        seconds: Presentation time from the clip's first frame.
+        identifier: 24-bit id.
+        bit_depth: Bits per sample.
+    """
+    luma = np.rint(np.mean(planes[:3], axis=0, dtype=np.float32)).astype(planes[0].dtype)
+    change = cv2.subtract(embed(luma, seconds, identifier, bit_depth=bit_depth), luma, dtype=cv2.CV_32F)
+    peak = (1 << bit_depth) - 1
+    colors = (np.clip(plane + change, 0, peak).astype(plane.dtype) for plane in planes[:3])
+    return (*colors, *planes[3:])
 
 
 def _amplitude(luma: np.ndarray, strength: float, unit: float) -> Float[np.ndarray, "h w"]:
