@@ -1,77 +1,140 @@
-"""Cuts and repeated frames, found while a clip is read once."""
+"""Where a clip cuts from one shot to the next, and frames that repeat the one before.
+
+A cut changes both what colours there are and where things are. Motion, however fast, keeps the colours; a flash or an
+exposure jump keeps the structure, or is over a few frames later. So a boundary is a cut when the colour histogram and
+the structure of a small picture change together, more than at the boundaries around it (or, in a jump cut within one
+scene, the structure alone far more than nearby), and the old picture does not come back within :data:`FLASH_FRAMES`.
+Dissolves and wipes are not cuts: they are left inside a shot.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
+from jaxtyping import Float
 
 from gswap.foundation.types import RgbImage, Shot
 
-GRID = 48
-"""Side of the small picture in which frames are compared, in pixels."""
-BINS = 8
-HISTOGRAM_JUMP = 0.28
-"""Half the L1 distance of colour histograms above which two frames may belong to different shots."""
-PICTURE_JUMP = 22.0
-"""Mean absolute difference of the small pictures, in 8-bit levels, above which they may."""
-PROMINENCE = 2.5
-"""A cut stands out from the changes around it by this factor; fast motion and flicker do not."""
-NEIGHBOURHOOD = 3
-"""Frames on either side against which a change must stand out."""
-DUPLICATE_LEVELS = 0.35
-"""Mean absolute difference, in 8-bit levels, below which a frame repeats the one before it."""
-_DUPLICATE_PEAK = 12
+FLASH_FRAMES = 3
+"""A picture that returns within so many frames was interrupted (flash, glitch), not cut."""
+_THUMB = 32
+_GRID = 16
+_BINS = 8
+_COLOUR_CHANGE = 0.20
+"""Histogram distance (0 = same colours, 1 = none in common) that a cut to another scene exceeds."""
+_STRUCTURE_CHANGE = 0.30
+"""One minus the correlation of the small grey pictures that a cut exceeds."""
+_STANDS_OUT = 2.0
+"""How many times the change at a cut exceeds the median change around it."""
+_JUMP_STANDS_OUT = 4.0
+"""A jump cut keeps the colours: its change of structure exceeds the largest one nearby by this factor instead."""
+_RETURNED = 0.5
+"""A picture has returned when its change is below this part of the change at the boundary."""
+_NEIGHBOURS = 6
+_NEAR = 3
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a frame looks like from afar."""
+
+    colours: Float[np.ndarray, "n"]
+    structure: Float[np.ndarray, "g g"]
 
 
 class ShotDetector:
-    """Collects the frames of a clip in order, then tells its shots. A flash of up to two frames is no cut."""
+    """Finds cuts in one pass; memory does not grow with the clip.
+
+    Call :meth:`feed` with every frame in order, then :meth:`shots` once.
+    """
 
     def __init__(self) -> None:
-        self._pictures: list[np.ndarray] = []
-        self._histograms: list[np.ndarray] = []
+        self._count = 0
+        self._next = 1
+        self._looks: deque[_Look] = deque(maxlen=2 * (FLASH_FRAMES + 1))
+        self._changes: deque[tuple[float, float]] = deque(maxlen=2 * _NEIGHBOURS)
+        self._cuts: list[int] = []
 
     def feed(self, rgb: RgbImage) -> None:
-        """Add the next frame; a few kilobytes of it are kept."""
-        small = cv2.resize(rgb, (GRID, GRID), interpolation=cv2.INTER_AREA)
-        histogram = cv2.calcHist([small], [0, 1, 2], None, [BINS] * 3, [0, 256] * 3).ravel()
-        self._pictures.append(small)
-        self._histograms.append(cv2.GaussianBlur(histogram.reshape(-1, 1), (1, 3), 0).ravel() / small[..., 0].size)
+        """Look at the next frame."""
+        look = _look(rgb)
+        if self._looks:
+            self._changes.append(_change(self._looks[-1], look))
+        self._looks.append(look)
+        self._count += 1
+        if self._next + FLASH_FRAMES < self._count:
+            self._decide()
 
     def shots(self) -> tuple[Shot, ...]:
-        """The shots of everything fed so far; one shot when there is no cut, none when nothing was fed."""
-        count = len(self._pictures)
-        if not count:
+        """The shots of all frames that were fed; at least one if there were any."""
+        if self._count == 0:
             return ()
-        starts = [0, *(t for t in range(1, count) if self._is_cut(t))]
-        return tuple(Shot(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True))
+        while self._next < self._count:
+            self._decide()
+        bounds = [0, *self._cuts, self._count]
+        return tuple(Shot(a, b) for a, b in itertools.pairwise(bounds))
 
-    def _change(self, a: int, b: int) -> tuple[float, float]:
-        picture = np.abs(self._pictures[a].astype(np.int16) - self._pictures[b]).mean()
-        histogram = np.abs(self._histograms[a] - self._histograms[b]).sum() / 2
-        return float(picture), float(histogram)
+    def _decide(self) -> None:
+        """Note a cut before frame ``self._next``, if there is one."""
+        boundary = self._next
+        self._next += 1
+        if not self._changes_at_once(boundary - 1 - (self._count - 1 - len(self._changes))):
+            return
+        start = self._count - len(self._looks)
+        before = list(self._looks)[: boundary - start][-1 - FLASH_FRAMES :]
+        after = list(self._looks)[boundary - start :][: 1 + FLASH_FRAMES]
+        limit = _RETURNED * _change(before[-1], after[0])[1]
+        returns = any(_change(before[-1], look)[1] < limit for look in after[1:])
+        returned = any(_change(look, after[0])[1] < limit for look in before[:-1])
+        if not returns and not returned:
+            self._cuts.append(boundary)
 
-    def _is_cut(self, t: int) -> bool:
-        picture, histogram = self._change(t - 1, t)
-        if picture < PICTURE_JUMP or histogram < HISTOGRAM_JUMP:
+    def _changes_at_once(self, place: int) -> bool:
+        """Whether the change at ``place`` of the queue is that of a cut to another scene, or of a jump cut."""
+        changes = np.array(self._changes)
+        colour, structure = changes[place]
+        if structure < _STRUCTURE_CHANGE:
             return False
-        count = len(self._pictures)
-        for later in range(t + 1, min(t + 3, count)):
-            back, colours = self._change(t - 1, later)
-            if back < PICTURE_JUMP / 2 and colours < HISTOGRAM_JUMP:
-                return False  # the picture comes back: a flash
-        for earlier in range(max(t - 2, 0), t - 1):
-            back, colours = self._change(earlier, t)
-            if back < PICTURE_JUMP / 2 and colours < HISTOGRAM_JUMP:
-                return False  # the end of a flash
-        around = [
-            self._change(k - 1, k)[0]
-            for k in range(max(t - NEIGHBOURHOOD, 1), min(t + NEIGHBOURHOOD + 1, count))
-            if k != t
-        ]
-        return not around or picture > PROMINENCE * float(np.median(around))
+        others = np.delete(changes, place, axis=0)
+        usual = float(np.median(others.prod(axis=1))) if len(others) else 0.0
+        if colour > _COLOUR_CHANGE and colour * structure > _STANDS_OUT * usual:
+            return True
+        near = [changes[i, 1] for i in range(max(place - _NEAR, 0), min(place + _NEAR + 1, len(changes))) if i != place]
+        return bool(near) and structure > _JUMP_STANDS_OUT * max(near)
 
 
 def is_duplicate(previous: RgbImage, rgb: RgbImage) -> bool:
-    """Whether a frame repeats the one before it, up to coding noise."""
-    difference = cv2.absdiff(previous, rgb)
-    return bool(difference.mean() < DUPLICATE_LEVELS and cv2.blur(difference, (5, 5)).max() < _DUPLICATE_PEAK)
+    """Whether a frame repeats the one before exactly (frame doubling of telecine and screen capture)."""
+    return previous.shape == rgb.shape and np.array_equal(previous, rgb)
+
+
+def _look(rgb: RgbImage) -> _Look:
+    small = cv2.resize(rgb, (_THUMB, _THUMB), interpolation=cv2.INTER_AREA)
+    bins = [_BINS] * 3
+    histogram = cv2.calcHist([small], [0, 1, 2], None, bins, [0, 256] * 3)
+    # Half a bin of blur: a small change of exposure moves pixels to the next bin, not to another colour.
+    for axis in range(3):
+        padded = np.moveaxis(histogram, axis, 0)
+        histogram = np.moveaxis(
+            0.5 * padded
+            + 0.25 * np.concatenate([padded[:1], padded[:-1]])
+            + 0.25 * np.concatenate([padded[1:], padded[-1:]]),
+            0,
+            axis,
+        )
+    grey = cv2.resize(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), (_GRID, _GRID), interpolation=cv2.INTER_AREA)
+    return _Look(histogram.ravel() / histogram.sum(), grey.astype(np.float64))
+
+
+def _change(old: _Look, new: _Look) -> tuple[float, float]:
+    """Change of colours in [0, 1] and of structure in [0, 2]."""
+    colour = 1.0 - float(np.minimum(old.colours, new.colours).sum())
+    a, b = old.structure - old.structure.mean(), new.structure - new.structure.mean()
+    # One grey level of noise: flat pictures correlate with nothing, yet two flat pictures are alike.
+    norm = np.sqrt(((a**2).mean() + 1.0) * ((b**2).mean() + 1.0))
+    flat = 1.0 / norm
+    return colour, 1.0 - float((a * b).mean() / norm + flat)

@@ -1,69 +1,157 @@
-"""Numbered images in a folder, read as the frames of a clip."""
+"""Numbered pictures in a folder: 16-bit layers out, masks and pictures of other tools in."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+from jaxtyping import UInt8, UInt16
 from PIL import Image, UnidentifiedImageError
 
-from gswap.foundation.errors import InputError
-from gswap.foundation.types import SoftMask
+from gswap.foundation.errors import InputError, MissingInputError
+from gswap.foundation.store import PngStore
+from gswap.foundation.types import RgbImage, SoftMask
+from gswap.media.stills import load_photo
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff"})
-
-
-def find_sequence(folder: Path) -> list[Path]:
-    """The images of a folder in the order of the last number in their names.
-
-    Raises:
-        InputError: There is no image.
-    """
-    files = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
-    if not files:
-        raise InputError("Expected numbered images in the folder, found none.", path=folder)
-
-    def number(path: Path) -> tuple[int, str]:
-        digits = re.findall(r"\d+", path.stem)
-        return (int(digits[-1]) if digits else -1), path.name
-
-    return sorted(files, key=number)
+SEQUENCE_SUFFIXES = frozenset((".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp"))
+_EIGHT_TO_SIXTEEN = 257
+"""65535 / 255: white stays white."""
 
 
-def read_mask_sequence(folder: Path, frame_count: int, size: tuple[int, int]) -> Iterator[SoftMask]:
-    """Masks of a clip, one per frame, white = inside; an alpha channel counts before the colours.
+def to_16_bit(image: np.ndarray) -> np.ndarray:
+    """``uint8``, ``uint16`` or float in [0, 1] -> ``uint16``, white at 65535."""
+    if image.dtype == np.uint16:
+        return image
+    if image.dtype == np.uint8:
+        return image.astype(np.uint16) * np.uint16(_EIGHT_TO_SIXTEEN)
+    return np.rint(np.clip(image, 0.0, 1.0) * 65535).astype(np.uint16)
+
+
+def straight_rgba(rgb: np.ndarray, alpha: np.ndarray) -> UInt16[np.ndarray, "h w 4"]:
+    """Colour and matte -> 16-bit RGBA, straight: the colour is *not* multiplied by alpha."""
+    return np.dstack([to_16_bit(rgb), to_16_bit(alpha)])
+
+
+class LayerWriter:
+    """One 16-bit PNG per frame and layer: ``<folder>/<layer>/000000.png``, written atomically.
 
     Args:
-        folder: The images, as many as the clip has frames, numbered in order.
+        folder: Where the layers go; created when missing.
         frame_count: Frames of the clip.
-        size: Width and height of the clip; masks of another size are resized.
+    """
+
+    def __init__(self, folder: Path, frame_count: int) -> None:
+        self.folder = folder
+        self._frame_count = frame_count
+        self._stores: dict[str, PngStore] = {}
+
+    def write(self, layer: str, index: int, image: np.ndarray) -> None:
+        """Store a grey, RGB or RGBA image (``uint8``, ``uint16`` or float in [0, 1]) as a frame of a layer."""
+        if layer not in self._stores:
+            self._stores[layer] = PngStore(self.folder / layer, self._frame_count)
+        self._stores[layer].write(index, to_16_bit(image))
+
+    def __contains__(self, place: tuple[str, int]) -> bool:
+        layer, index = place
+        return (self.folder / layer / f"{index:06d}.png").exists()
+
+
+class MaskSequence:
+    """Masks of another tool, one per frame: an :class:`~gswap.foundation.types.ImageStore`."""
+
+    def __init__(self, paths: list[Path], size: tuple[int, int]) -> None:
+        self._paths = paths
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int, /) -> SoftMask:
+        return _read_mask(self._paths[index], self._size)
+
+
+class PictureSequence:
+    """RGB pictures of another tool, one per frame: an :class:`~gswap.foundation.types.ImageStore`."""
+
+    def __init__(self, paths: list[Path], size: tuple[int, int]) -> None:
+        self._paths = paths
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int, /) -> RgbImage:
+        rgb = load_photo(self._paths[index])
+        _check_size(self._paths[index], (rgb.shape[1], rgb.shape[0]), self._size)
+        return rgb
+
+
+def read_mask_sequence(folder: Path, frame_count: int, size: tuple[int, int]) -> MaskSequence:
+    """Masks of a clip from a folder, in the order of their numbers.
+
+    A mask is the alpha channel where there is one, else the brightness; 8 or 16 bits; white = inside. Pictures are
+    opened when they are asked for; the first is read at once, so that a wrong folder is noticed before any work.
+
+    Args:
+        folder: Holds one picture per frame.
+        frame_count: Frames of the clip.
+        size: Width and height of a frame.
 
     Raises:
-        InputError: Another number of images, or a damaged one.
+        MissingInputError: There is no such folder.
+        InputError: The number or the size of the pictures does not fit the clip.
     """
-    files = find_sequence(folder)
-    if len(files) != frame_count:
+    masks = MaskSequence(_find(folder, frame_count), size)
+    _ = masks[0]
+    return masks
+
+
+def read_picture_sequence(folder: Path, frame_count: int, size: tuple[int, int]) -> PictureSequence:
+    """RGB pictures of a clip from a folder; arguments and errors as for :func:`read_mask_sequence`."""
+    pictures = PictureSequence(_find(folder, frame_count), size)
+    _ = pictures[0]
+    return pictures
+
+
+def _find(folder: Path, frame_count: int) -> list[Path]:
+    if not folder.is_dir():
+        raise MissingInputError("Expected a folder with one picture per frame, found none.", path=folder)
+    found = [p for p in folder.iterdir() if p.suffix.lower() in SEQUENCE_SUFFIXES and not p.name.startswith(".")]
+    if len(found) != frame_count or not found:
         raise InputError(
-            f"Expected {frame_count} masks, one per frame, found {len(files)}.",
-            hint="Export one image per frame of the clip.",
+            f"Expected {frame_count} pictures, one per frame, found {len(found)}.",
+            hint="Export every frame of the clip.",
             path=folder,
         )
-    for path in files:
-        yield _read_mask(path, size)
+    return sorted(found, key=_number)
 
 
-def _read_mask(path: Path, size: tuple[int, int]) -> SoftMask:
+def _number(path: Path) -> tuple[int, str]:
+    """The last number in a name (``mask.v2.0017.png`` -> 17), then the name."""
+    digits = re.findall(r"\d+", path.stem)
+    return (int(digits[-1]) if digits else 0, path.name)
+
+
+def _read_mask(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
     try:
         with Image.open(path) as image:
+            _check_size(path, image.size, size)
             image.load()
-            mask = np.asarray(image.getchannel("A") if "A" in image.getbands() else image.convert("L"))
-    except (OSError, UnidentifiedImageError, ValueError) as error:
-        raise InputError(f"Expected an image, found something else ({error}).", path=path) from error
-    if mask.dtype != np.uint8:
-        mask = (mask.astype(np.float32) * (255 / np.iinfo(mask.dtype).max)).round().astype(np.uint8)
-    if (mask.shape[1], mask.shape[0]) != size:
-        mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(mask)
+            if "A" in image.getbands():
+                return np.ascontiguousarray(np.asarray(image.getchannel("A")))
+            if image.mode.startswith("I"):
+                return cv2.convertScaleAbs(np.asarray(image).astype(np.float32), alpha=255 / 65535)
+            return np.ascontiguousarray(np.asarray(image.convert("L")))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise InputError("Expected a mask, found a damaged picture.", hint="Export it again.", path=path) from error
+
+
+def _check_size(path: Path, found: tuple[int, int], expected: tuple[int, int]) -> None:
+    if found != expected:
+        raise InputError(
+            f"Expected a picture of {expected[0]}x{expected[1]} pixels, found {found[0]}x{found[1]}.",
+            hint="Export the pictures in the clip's size.",
+            path=path,
+        )

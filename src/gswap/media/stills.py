@@ -18,7 +18,7 @@ from gswap.foundation.types import RgbImage
 
 PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif"))
 _HEIF_SUFFIXES = (".heic", ".heif")
-_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "MPO")
+_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
 MIN_PHOTOS, MAX_PHOTOS = 1, 12
 MAX_PHOTO_PIXELS = 100_000_000
 """Larger pictures are refused from their header: nobody's portrait, and 300 MB decoded."""
