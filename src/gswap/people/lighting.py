@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gswap.foundation.raster import rasterize
 from gswap.people.materials import Surface, kernels, noise
@@ -62,8 +62,18 @@ def cast_shadows(
     return KeyLight(axes, depth - np.float32(_AWAY), (float(origin[0]), float(origin[1])), scale)
 
 
-def draw_strands(points, depths, segments, radius, depth):
-    """Rasterise strands into ``depth``; returns the images of segment (-1 = none), position across and along."""
+def draw_strands(
+    points: Float[np.ndarray, "m 2"],
+    depths: Float[np.ndarray, "m"],
+    segments: Int[np.ndarray, "s 2"],
+    radius: Float[np.ndarray, "s"],
+    depth: Float[np.ndarray, "h w"],
+) -> tuple[Int[np.ndarray, "h w"], Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
+    """Rasterise strands (pixels, metres) in front of ``depth``, which is updated.
+
+    Returns:
+        Images of the segment (-1 = none), the signed position across the strand in [-1, 1] and along it in [0, 1].
+    """
     shape = depth.shape
     segment, across = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
     along = np.zeros(shape, np.float32)

@@ -104,7 +104,7 @@ def skin(person: Person, p: Points) -> Surface:
     grain, pore = noise(p.rest, 520, 5), noise(p.rest, 1300)
     tone = _mix(_rgb(look.skin)[None], _rgb(look.torso_skin), p.column(Column.TORSO_TONE))
     tone = tone * (1 + (blotch - 0.5) * 0.14 + (patch - 0.5) * 0.10 + (grain - 0.5) * 0.10)[:, None]
-    red = 0.25 + 0.9 * p.column(Column.BLUSH) + 0.5 * p.column(Column.EARS) + 0.35 * (blotch - 0.4)
+    red = 0.25 + 0.75 * p.column(Column.BLUSH) + 0.5 * p.column(Column.EARS) + 0.35 * (blotch - 0.4)
     red = red * (1 - 0.05 * traits.skin_tone)
     albedo = tone * (1 + red[:, None] * _rgb([0.10, -0.24, -0.22]))
     if traits.freckles:

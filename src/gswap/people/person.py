@@ -17,7 +17,7 @@ from gswap.foundation.types import BodyShape
 from gswap.people import details, hair
 from gswap.people.anatomy import Anatomy, Figure
 from gswap.people.attach import Binding, bind_between, bind_nearest, join
-from gswap.people.clothes import RIB_RADIUS, bind_to_garment, make_garment
+from gswap.people.clothes import RIB_RADIUS, Garment, bind_to_garment, make_garment
 from gswap.people.seeds import stream
 from gswap.people.surface import COLUMNS, Column, skin_attributes
 from gswap.people.traits import SKIN_TONES, Rgb, Traits, draw_traits
@@ -274,7 +274,7 @@ def _palette(traits: Traits, clothed_as: Traits) -> Palette:
 
 
 # ---------------------------------------------------------------- assembly
-def _assemble_mesh(figure: Figure, garment, teeth: details.Teeth, skin_rows: np.ndarray) -> Mesh:
+def _assemble_mesh(figure: Figure, garment: Garment, teeth: details.Teeth, skin_rows: np.ndarray) -> Mesh:
     body, v = figure.anatomy, figure.vertices
 
     def rows(vertices: np.ndarray, visible: np.ndarray | float, extra: np.ndarray | float) -> np.ndarray:
@@ -322,7 +322,7 @@ def _bind_teeth(figure: Figure, teeth: details.Teeth) -> Binding:
     return join([bind_between(teeth.lower, body.skull_vertex, body.skull_vertex, np.zeros(teeth.lower)), jaw_binding])
 
 
-def _assemble_strands(figure: Figure, garment, traits: Traits, palette: Palette) -> StrandSet:
+def _assemble_strands(figure: Figure, garment: Garment, traits: Traits, palette: Palette) -> StrandSet:
     body = figure.anatomy
     skin_only = np.flatnonzero((body.part == 0) & (body.mouth < 0.3))
     tree = KDTree(figure.vertices[skin_only])

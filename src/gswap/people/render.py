@@ -11,7 +11,7 @@ from jaxtyping import Float
 from gswap.body.posing import HeadPose, torso_to_camera
 from gswap.foundation.errors import UsageError
 from gswap.foundation.geometry import matrix_to_rotvec, project
-from gswap.foundation.raster import rasterize_mesh
+from gswap.foundation.raster import Fragments, rasterize_mesh
 from gswap.foundation.types import BodyTrack, Camera, PosedMesh, RgbImage, SoftMask
 from gswap.people import materials
 from gswap.people.anatomy import vertex_normals
@@ -182,7 +182,16 @@ def _draw(
     return color, label
 
 
-def _shade_mesh(person, vertices, scene, camera, key, where, seen) -> tuple[np.ndarray, np.ndarray]:
+def _shade_mesh(
+    person: Person,
+    vertices: np.ndarray,
+    scene: Scene,
+    camera: Camera,
+    key: KeyLight,
+    where: np.ndarray,
+    seen: Fragments,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours and labels of the samples ``where`` a triangle is in front."""
     mesh = person.mesh
     normals = vertex_normals(vertices, mesh.faces)
     table = np.ascontiguousarray(np.concatenate([mesh.attributes, normals], 1), np.float32)
@@ -227,7 +236,16 @@ def _surface(person: Person, p: Points, label: np.ndarray, kind: Material, verti
     return materials.cloth(person, p, label, collar=kind == Material.COLLAR)
 
 
-def _shade_strands(person, places, scene, key, segment, across, along) -> tuple[np.ndarray, np.ndarray]:
+def _shade_strands(
+    person: Person,
+    places: np.ndarray,
+    scene: Scene,
+    key: KeyLight,
+    segment: np.ndarray,
+    across: np.ndarray,
+    along: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours and labels of samples on strands, from their segment and their position on it."""
     strands = person.strands
     shine = 0.35 if person.traits.hair.style == "curly" else 0.8
     visible, which = np.unique(segment, return_inverse=True)

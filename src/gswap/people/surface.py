@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 
 import numpy as np
@@ -76,7 +77,7 @@ def _scalp_cover(figure: Figure, hair: Hair) -> np.ndarray:
     return np.where(figure.anatomy.head_weight < 0.5, cover * np.clip(field + 1, 0, 1), cover)
 
 
-def _beard_area(figure: Figure, near) -> np.ndarray:
+def _beard_area(figure: Figure, near: Callable[[np.ndarray, float], np.ndarray]) -> np.ndarray:
     v, marks = figure.vertices, figure.landmarks
     under_nose = np.clip((v[:, 1] - marks[2, 1] - 0.002) / 0.012, 0, 1)
     above_throat = np.clip((marks[152, 1] + 0.045 - v[:, 1]) / 0.03, 0, 1)
