@@ -9,11 +9,13 @@ from gswap.foundation import imaging
 
 def test_polygon_is_where_its_points_are():
     mask = imaging.fill_polygon(np.array([[2.0, 2], [10, 2], [10, 8], [2, 8]]), 12, 14)
-    grown = (8 + 2 * 0.7) * (6 + 2 * 0.7)
-    assert abs(mask.sum() - grown) < 3
+    assert abs(mask.sum() - 48) < 4
+    assert mask[5, 5] == 1 and mask[0, 0] == 0
     ys, xs = np.nonzero(mask > 0)
     centre = np.average(xs + 0.5, weights=mask[ys, xs]), np.average(ys + 0.5, weights=mask[ys, xs])
-    assert np.allclose(centre, (6, 5), atol=0.4)
+    assert np.allclose(centre, (6, 5), atol=0.1)
+    assert not imaging.fill_polygon(np.array([[20.0, 20], [30, 20], [30, 30]]), 12, 14).any()
+    assert imaging.fill_polygon(np.array([[-9.0, -9], [40, -9], [40, 40], [-9, 40]]), 12, 14).all()
 
 
 def test_smooth_fill_keeps_the_outside_and_continues_a_constant():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, TextIO
 
 import tyro
 
@@ -28,6 +30,31 @@ Command = (
 )
 
 
+@contextmanager
+def _native_logs_off() -> Iterator[None]:
+    """Send what native libraries write to file descriptor 2 nowhere; Python's standard error still reaches the user."""
+    python_error = sys.stderr
+    python_error.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as null, os.fdopen(os.dup(kept), "w", errors="backslashreplace") as ours:
+        try:
+            if _is_descriptor_two(python_error):
+                sys.stderr = ours
+            os.dup2(null.fileno(), 2)
+            yield
+        finally:
+            sys.stderr = python_error
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _is_descriptor_two(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == 2
+    except (OSError, ValueError):
+        return False
+
+
 def _terminate(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
 
@@ -42,7 +69,8 @@ def run(arguments: Sequence[str]) -> int:
         config=(tyro.conf.OmitSubcommandPrefixes,),
     )
     signal.signal(signal.SIGTERM, _terminate)
-    with Terminal(as_json=getattr(command, "json", False), verbose=getattr(command, "verbose", False)) as terminal:
+    verbose = getattr(command, "verbose", False)
+    with _native_logs_off(), Terminal(as_json=getattr(command, "json", False), verbose=verbose) as terminal:
         try:
             return command.run(terminal)
         except (Exception, KeyboardInterrupt) as error:

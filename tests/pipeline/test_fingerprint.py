@@ -1,0 +1,59 @@
+"""Equal fingerprints mean equal results, so they must see every difference."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gswap.pipeline.config import Settings
+from gswap.pipeline.fingerprint import canonical, fingerprint, hash_file
+
+
+@dataclass(frozen=True)
+class A:
+    x: int = 1
+
+
+@dataclass(frozen=True)
+class B:
+    x: int = 1
+
+
+def test_types_values_and_order_count():
+    prints = [fingerprint(v) for v in (A(), B(), A(2), [1, 2], [2, 1], {"a": 1}, {"a": 2}, None, "None", 1, 1.5)]
+    assert len(set(prints)) == len(prints)
+    assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+
+
+def test_every_setting_counts():
+    settings = Settings()
+    base = fingerprint(settings)
+    for stage in dataclasses.fields(settings):
+        value = getattr(settings, stage.name)
+        for entry in dataclasses.fields(value):
+            old = getattr(value, entry.name)
+            if isinstance(old, bool):
+                new = not old
+            elif isinstance(old, int | float):
+                new = old + 1
+            else:
+                continue
+            changed = dataclasses.replace(settings, **{stage.name: dataclasses.replace(value, **{entry.name: new})})
+            assert fingerprint(changed) != base, f"{stage.name}.{entry.name}"
+
+
+def test_what_has_no_canonical_form_is_refused():
+    with pytest.raises(TypeError):
+        canonical(object())
+    assert canonical(Path("a/b")) == "a/b"
+
+
+def test_hash_file_is_sha256(tmp_path):
+    data = bytes(range(256)) * 9000
+    path = tmp_path / "f"
+    path.write_bytes(data)
+    assert hash_file(path) == hashlib.sha256(data).hexdigest()
