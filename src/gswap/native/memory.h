@@ -27,6 +27,17 @@ class Buffer {
     size_t bytes_ = 0; // capacity
 };
 
+// One aligned scratch area per worker.
+class Scratch {
+  public:
+    Scratch(size_t bytes, int workers) : stride_((bytes + 4095) / 4096 * 4096), buffer_(stride_ * size_t(workers)) {}
+    void *of(int worker) { return buffer_.as<char>() + stride_ * size_t(worker); }
+
+  private:
+    size_t stride_;
+    Buffer buffer_;
+};
+
 // Bytes handed out now, the most since reset_peak(), and bytes waiting in the cache.
 struct MemoryUse {
     size_t used, peak, cached;

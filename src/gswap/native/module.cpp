@@ -3,6 +3,8 @@
 
 namespace nb = nanobind;
 
+void register_bind(nb::module_ &m);
+void register_cnn(nb::module_ &m);
 void register_dispatch(nb::module_ &m);
 void register_memory(nb::module_ &m);
 void register_pool(nb::module_ &m);
@@ -14,6 +16,8 @@ void register_strands(nb::module_ &m);
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of gswap.";
     nb::set_leak_warnings(false); // a graph that is alive when the interpreter ends is no leak of ours
+    register_bind(m);
+    register_cnn(m);
     register_dispatch(m);
     register_memory(m);
     register_pool(m);

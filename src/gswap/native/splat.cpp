@@ -186,17 +186,6 @@ void list_tiles(Frame &frame, const uint64_t *order, int n, int workers) {
     throw std::logic_error("no flag");
 }
 
-// One aligned scratch area per worker.
-class Scratch {
-  public:
-    Scratch(size_t bytes, int workers) : stride_((bytes + 4095) / 4096 * 4096), buffer_(stride_ * size_t(workers)) {}
-    void *of(int worker) { return buffer_.as<char>() + stride_ * size_t(worker); }
-
-  private:
-    size_t stride_;
-    Buffer buffer_;
-};
-
 Gaussians gaussians(const Points &means, const Quats &quats, const Points &scales, const Vector &opacities,
                     const Matrix &features) {
     const size_t n = means.shape(0);

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from gswap.foundation.errors import DeviceError, InputError
 from gswap.foundation.types import Camera
-from gswap.splat.inputs import check, not_finite
+from gswap.splat.inputs import INPUTS, check, not_finite
 from gswap.splat.reference import NEAR
 
 try:
@@ -101,7 +101,9 @@ class _Splat(torch.autograd.Function):
         try:
             image, alpha, frame = _native.splat_forward(*plain, view, near, keep)  # type: ignore[union-attr]
         except ValueError as error:
-            raise not_finite(str(error)) from None
+            if str(error) in INPUTS:
+                raise not_finite(str(error)) from None
+            raise InputError(f"Rasteriser: {error}") from None
         ctx.frame = frame
         ctx.save_for_backward(*plain)
         return image, alpha

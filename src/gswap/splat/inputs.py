@@ -7,6 +7,7 @@ from typing import Any
 from gswap.foundation.errors import InputError
 from gswap.foundation.types import Camera
 
+INPUTS = ("means", "quats", "scales", "opacities", "features")
 MAX_CHANNELS = 32
 MAX_SIDE = 16384
 """Largest image width or height in pixels: tile indices are kept in 16 bits."""

@@ -4,6 +4,8 @@
 namespace gswap {
 namespace GSWAP_ISA {
 
+void register_bind(Kernels &k);
+void register_cnn(Kernels &k);
 void register_splat(Kernels &k);
 
 #define GSWAP_TEXT(x) #x
@@ -12,6 +14,8 @@ const Kernels *table() {
     static Kernels kernels = [] {
         Kernels k{};
         k.name = GSWAP_NAME(GSWAP_ISA);
+        register_bind(k);
+        register_cnn(k);
         register_splat(k);
         return k;
     }();

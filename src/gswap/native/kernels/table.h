@@ -78,6 +78,39 @@ struct ReduceJob {
     float *d_means, *d_quats, *d_scales, *d_opacities, *d_features;
 };
 
+// Gaussians bound to the faces of a posed mesh (eq. 7), for those that are visible.
+struct BindJob {
+    int count;                // visible Gaussians
+    const int64_t *visible;   // count: which of the field's
+    const int64_t *corners;   // count x 3: vertices of the triangle of each
+    const float *vertices;    // vertices x 3, camera frame, metres
+    const float *face_quats;  // count x 4: unit, wxyz
+    const float *stretch;     // count
+    const float *bary, *rotation, *log_scale, *offset, *head_weight; // per Gaussian of the field: 3, 4, 3, 3, 1
+    const float *pivot, *correction; // 3; 6 (rotation vector, translation in units of row_metres) or null
+    float row_metres;
+};
+struct BindGradients {
+    const float *d_means, *d_quats, *d_scales;         // count rows
+    float *d_rotation, *d_log_scale, *d_offset;        // per Gaussian of the field; zero where not visible
+    float *d_points;                                   // count x 3: of the point on the triangle
+};
+
+// Background encoder, fusion and rerenderer. Images are planar; weights as torch's conv2d has them (out, in, 3, 3).
+struct Convolution {
+    int in, out;
+    const float *weight, *bias;
+};
+struct CnnJob {
+    int width, height;
+    const float *plate, *features, *alpha, *head; // 3, 8, 1, 1 channels
+    Convolution layers[5];                        // encoder 3-8-5, rerenderer 8-8-8-3
+    bool last_relu;
+    float *out; // 3 channels
+};
+constexpr int CNN_BAND = 64, CNN_MAX_STRIP = 240; // rows and most columns of a task
+inline int cnn_strips(int width) { return (width + CNN_MAX_STRIP - 1) / CNN_MAX_STRIP; }
+
 struct Kernels {
     const char *name;
     int lanes, blocks; // blocks = pixels of a tile / lanes
@@ -88,6 +121,11 @@ struct Kernels {
     void (*backward[CHANNEL_CLASSES])(const BackwardJob &, void *scratch, int tile);
     int record_floats[CHANNEL_CLASSES];
     void (*reduce[CHANNEL_CLASSES])(const ReduceJob &, int begin, int end);
+    void (*bind_forward)(const BindJob &, float *means, float *quats, float *scales, int begin, int end);
+    // Adds the correction's gradient of Gaussians [begin, end) to d_correction[6].
+    void (*bind_backward)(const BindJob &, const BindGradients &, int begin, int end, double *d_correction);
+    size_t cnn_scratch;
+    void (*cnn)(const CnnJob &, void *scratch, int strip, int band);
 };
 
 inline int channel_class(int channels) {
