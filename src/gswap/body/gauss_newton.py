@@ -28,7 +28,7 @@ GAZE = slice(6, 10)
 ACTIONS = slice(10, None)
 NOISE = 0.01
 """Share of the eye distance: standard deviation of a landmark."""
-INDEPENDENT = 0.1
+INDEPENDENT = 0.05
 """Landmark errors are correlated: so many independent observations per landmark."""
 OUTLIER = 6.0
 """Standard deviations beyond which a landmark's pull stops growing."""
