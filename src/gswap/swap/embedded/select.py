@@ -21,7 +21,7 @@ SHOWS_TEETH_GAP = 0.03
 """Mouth gap of a photo, in eye distances, above which it may show teeth."""
 BARED = 0.06
 """Share of teeth in the mouth that counts as showing none."""
-IRIS_WEIGHT = 4.0
+IRIS_WEIGHT = 0.8
 """Extra weight of each iris point against one point of the lids."""
 
 
