@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gswap.foundation.errors import ConsentError, InputError
-from gswap.output import consent
+from gswap.output import consent, consent_record
 from gswap.output.consent import Allowances, ConsentRecord, Person, Scope, Validity
 from gswap.output.keys import SigningIdentity
 
@@ -114,7 +114,7 @@ def test_any_text_survives_toml(name: str, project: str) -> None:
     import tomllib
 
     made = record(people=(Person(name, "source", "x"),), scope=Scope(project, (name,)))
-    assert consent.from_mapping(tomllib.loads(consent.to_toml(made))) == made
+    assert consent_record.from_mapping(tomllib.loads(consent_record.to_toml(made))) == made
 
 
 def test_the_hash_tells_records_apart_and_ignores_the_signature(identity: SigningIdentity) -> None:

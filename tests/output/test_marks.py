@@ -37,7 +37,9 @@ def test_xmp_in_video_leaves_the_frames_alone(video: Path) -> None:
             return [frame.to_ndarray() for frame in container.decode(video=0)]
 
     before = frames()
-    marks.add_xmp(video)
+    part = video.rename(video.with_suffix(".part"))
+    marks.add_xmp(part, suffix=".mp4")
+    part.rename(video)
     assert marks.read_marks(video).xmp == (COMPOSITE_SOURCE_TYPE,)
     assert all((a == b).all() for a, b in zip(before, frames(), strict=True))
 

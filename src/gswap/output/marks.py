@@ -66,15 +66,20 @@ def xmp_packet(source_type: str = COMPOSITE_SOURCE_TYPE) -> bytes:
     ).encode()
 
 
-def add_xmp(path: Path, source_type: str = COMPOSITE_SOURCE_TYPE) -> None:
+def add_xmp(path: Path, source_type: str = COMPOSITE_SOURCE_TYPE, *, suffix: str | None = None) -> None:
     """Put the XMP packet into an unsigned mp4, mov, m4v, png or jpg; the picture's bytes stay as they are.
+
+    Args:
+        path: The finished file.
+        source_type: What it is, as an IPTC digital source type.
+        suffix: The format's extension, where that of ``path`` does not tell (a part file).
 
     Raises:
         UsageError: Another format.
         InputError: The file is not what its extension says.
     """
     packet = xmp_packet(source_type)
-    suffix = path.suffix.lower()
+    suffix = (suffix or path.suffix).lower()
     if suffix in (".mp4", ".mov", ".m4v"):
         with open(path, "ab") as handle:
             handle.write(struct.pack(">I4s", 24 + len(packet), b"uuid") + _XMP_BOX_TYPE + packet)
@@ -84,7 +89,9 @@ def add_xmp(path: Path, source_type: str = COMPOSITE_SOURCE_TYPE) -> None:
         write_bytes(path, _insert_in_jpeg(path, packet))
     else:
         raise UsageError(
-            f"XMP cannot be added to {suffix or 'this file'}.", hint="Use mp4, mov, m4v, png or jpg.", path=path
+            f"XMP cannot be added to {suffix or 'a file without an extension'}.",
+            hint="Use mp4, mov, m4v, png or jpg.",
+            path=path,
         )
 
 

@@ -31,7 +31,7 @@ CELL = 8
 CANONICAL = GRID * CELL
 HALF_PERIOD = 0.4
 """Seconds between sign flips."""
-STRENGTHS = ((0, 0.9), (480, 0.8), (1080, 0.6))
+STRENGTHS = ((0, 0.95), (480, 0.8), (1080, 0.6))
 """Default strengths from a short side (pixels) on: larger pictures have more of them to average over."""
 MIN_PSNR = 46.1
 """dB; a frame whose mark would fall below it gets a weaker one."""
@@ -44,7 +44,7 @@ _SYMBOLS, _CHIPS = 4, 256
 """Id and CRC are four symbols of nine bits: one of 256 orthogonal Walsh rows, and its sign (biorthogonal code)."""
 _SYMBOL_BITS = 9
 _PILOT_CELLS = GRID * GRID // 4
-_BASE_LEVELS, _ACTIVITY_GAIN, _MAX_LEVELS = 0.65, 0.16, 3.0
+_BASE_LEVELS, _ACTIVITY_GAIN, _MAX_LEVELS = 0.75, 0.16, 3.0
 """8-bit levels at strength 1: in flat areas, per level of local standard deviation, at most."""
 _SMOOTHING = 1.5
 """Blur of the cell edges, pixels at the canonical size."""
@@ -143,7 +143,7 @@ def embed(
         luma: ``(h, w)``, ``uint8`` or ``uint16`` with the samples in the low ``bit_depth`` bits.
         seconds: Presentation time from the clip's first frame.
         identifier: 24-bit id.
-        strength: 0.6 is about 48 dB, more in flat pictures; :func:`default_strength` of the size by default.
+        strength: 0.8 is 47 to 51 dB, by how busy the picture is; :func:`default_strength` of the size by default.
         bit_depth: Bits per sample.
     """
     height, width = luma.shape

@@ -25,14 +25,14 @@ WORK_SIDE = 256
 """Short side at which frames are compared, pixels."""
 SCALES = np.exp(np.arange(np.log(0.55), np.log(1.1), 0.005))
 """Cell size relative to an uncropped picture's, inverted: a crop to 80 % has 0.8. Half a cell off at a tile's edge."""
-MIN_PILOT, MIN_SCORE = 5.0, 16.0
+MIN_PILOT, MIN_SCORE = 4.5, 17.5
 """Accept an id when its CRC fits, the pilot stands this far out, and the code's score is this high."""
-MIN_PILOT_AT_HOME = 2.5
-"""The same at the four places of an uncropped clip, where no search over shifts has raised the noise."""
+MIN_PILOT_AT_HOME, MIN_SCORE_AT_HOME = 2.5, 16.0
+"""The same at the four places of an uncropped clip: so few that chance rarely comes this far."""
 MARKED_PILOT = 7.0
 """Standard deviations at which a clip counts as marked although its id cannot be read."""
-_CANDIDATES = 8
-"""Places that are decoded, best pilot first."""
+_CANDIDATES = 48
+"""Places of the search that are decoded, best pilot first."""
 _CLIP = 3.0
 _NOISE_FLOOR = 0.3
 """Levels; keeps flat, noiseless areas from being amplified without bound."""
@@ -77,9 +77,14 @@ def detect(frames: Iterable[tuple[float, np.ndarray]], *, max_seconds: float | N
     if accumulators is None:
         return WatermarkResult(False, None, 0.0, 0.0, 1.0, seconds)
     places = _search(accumulators)
-    for place, gate in [*((p, MIN_PILOT) for p in places), *((p, MIN_PILOT_AT_HOME) for p in _home(accumulators))]:
-        identifier, score = decode_tile(place.tile)
-        if identifier is not None and place.pilot >= gate and score >= MIN_SCORE:
+    for candidates, min_pilot, min_score in (
+        (_home(accumulators), MIN_PILOT_AT_HOME, MIN_SCORE_AT_HOME),
+        (places, MIN_PILOT, MIN_SCORE),
+    ):
+        read = [(*decode_tile(place.tile), place) for place in candidates if place.pilot >= min_pilot]
+        accepted = [r for r in read if r[0] is not None and r[1] >= min_score]
+        if accepted:
+            identifier, score, place = max(accepted, key=lambda r: r[1])
             return WatermarkResult(True, identifier, place.pilot, score, place.scale, seconds)
     best = places[0]
     score = decode_tile(best.tile)[1]
