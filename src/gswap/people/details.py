@@ -108,9 +108,9 @@ def make_teeth(figure: Figure) -> Teeth:
     marks = figure.landmarks
     lips = (marks[13] + marks[14]) / 2
     half = max((marks[291, 0] - marks[61, 0]) / 2, 0.022)
-    x = np.linspace(-0.95, 0.95, TEETH_COLUMNS) * half
-    behind, curvature = 0.0065, 16.0  # metres behind the lips; 1/m of the parabola
-    edges = ((0.0022, -0.011), (0.0030, 0.015))  # biting edge and gum, metres below the lips
+    x = np.linspace(-0.8, 0.8, TEETH_COLUMNS) * half
+    behind, curvature = 0.0072, 20.0  # metres behind the lips; 1/m of the parabola
+    edges = ((0.0022, -0.010), (0.0030, 0.011))  # biting edge and gum, metres below the lips
     vertices, faces, gum = [], [], []
     for jaw, (edge, root) in enumerate(edges):
         base = len(vertices)

@@ -171,7 +171,8 @@ def _comb(figure: Figure, hair: Hair, roots: _Roots, place: np.ndarray, f: float
     if hair.style == "short":
         crown = np.array([hair.sweep, -0.1, 0.55])
         sides = np.array([0.0, 0.8, 0.35])
-        target = np.where(roots.top[:, None] > 0.2, crown, sides)
+        upper = np.clip((roots.top[:, None] - 0.05) / 0.35, 0, 1)
+        target = crown * upper + sides * (1 - upper)
         target = np.where(roots.fringe[:, None], np.array([0.15, 0.5, -0.8]), target)
         return target + normal * (0.55 * (1 - f)), level + 0.25
     if hair.style == "back":
