@@ -97,6 +97,9 @@ def test_duplicates() -> None:
     a = window(FIRST, 3)
     b = a.copy()
     assert is_duplicate(a, b)
-    b[5, 5, 1] ^= 1
+    b[5, 5, 1] ^= 1  # coding noise
+    assert is_duplicate(a, b)
+    b[20:26, 20:26] = np.clip(b[20:26, 20:26].astype(int) + 25, 0, 255)  # a blink far away
     assert not is_duplicate(a, b)
+    assert not is_duplicate(a, window(FIRST, 4))
     assert not is_duplicate(a, a[:50])

@@ -202,26 +202,35 @@ def test_wrong_sequences_are_refused(tmp_path: Path) -> None:
     Image.fromarray(gradient()).save(tmp_path / "0.png")
     with pytest.raises(InputError, match="Expected 2 pictures, one per frame, found 1"):
         read_mask_sequence(tmp_path, 2, (60, 40))
-    with pytest.raises(InputError, match="64x40 pixels, found 60x40"):
-        read_mask_sequence(tmp_path, 1, (64, 40))
+    with pytest.raises(InputError, match=r"80x40 pixels or of that shape, found 60x40"):
+        read_mask_sequence(tmp_path, 1, (80, 40))
     np.testing.assert_array_equal(read_picture_sequence(tmp_path, 1, (60, 40))[0], gradient())
     (tmp_path / "0.png").write_bytes(b"broken")
     with pytest.raises(InputError, match="damaged"):
         read_mask_sequence(tmp_path, 1, (60, 40))
 
 
+def test_masks_of_the_same_shape_are_scaled(tmp_path: Path) -> None:
+    half = np.zeros((20, 30), np.uint8)
+    half[5:15, 10:20] = 255
+    Image.fromarray(half).save(tmp_path / "0.png")
+    mask = next(iter(read_mask_sequence(tmp_path, 1, (60, 40))))
+    assert mask.shape == (40, 60) and abs(int(mask.sum()) - 4 * int(half.sum())) < 0.02 * 4 * half.sum()
+
+
 def test_contact_sheet() -> None:
-    rows = [[gradient(), gradient(30, 40)], [gradient(80, 40)]]
-    sheet = contact_sheet(rows, ["target", "photo"], cell_height=80)
-    assert sheet.dtype == np.uint8
-    label = sheet.shape[0] - 2 * 80 - 3 * 4
-    assert sheet.shape == (label + 172, 160 + 60 + 12, 3)
-    np.testing.assert_array_equal(sheet[label + 4 + 84 : label + 4 + 164, 4:164][40, 80], sheet[label + 128, 84])
-    assert (sheet[:label] > 200).any()  # something is written
-    assert contact_sheet([[gradient()]], cell_height=40).shape == (48, 68, 3)
+    rows = [[gradient(), gradient(30, 40)], [gradient(80, 20)]]
+    sheet = contact_sheet(rows, ["frame 1", "frame 2"], ["target", "photo"])
+    assert sheet.shape == (22 + 4 + 22 + 40 + 4 + 22 + 20 + 4, 4 + 80 + 4 + 30 + 4, 3) and sheet.dtype == np.uint8
+    np.testing.assert_array_equal(sheet[48:88, 14:74], gradient())
+    np.testing.assert_array_equal(sheet[48:88, 88:118], gradient(30, 40))
+    np.testing.assert_array_equal(sheet[114:134, 4:84], gradient(80, 20))
+    assert (sheet[:22] > 200).any() and (sheet[26:48] > 200).any()  # something is written
+    assert contact_sheet([[gradient()]]).shape == (48, 68, 3)
 
 
-def test_side_by_side_has_even_sizes() -> None:
-    row = side_by_side([gradient(61, 41), gradient(30, 20)], ["a", ""])
-    assert row.shape[0] % 2 == 0 and row.shape[1] % 2 == 0
-    np.testing.assert_array_equal(side_by_side([gradient(), gradient()])[:, 60:], gradient())
+def test_side_by_side() -> None:
+    row = side_by_side([gradient(), gradient(31, 20)])
+    assert row.shape == (40, 91, 3)
+    np.testing.assert_array_equal(row[:, :60], gradient())
+    np.testing.assert_array_equal(row[10:30, 60:], gradient(31, 20))

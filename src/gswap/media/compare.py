@@ -4,88 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from gswap.foundation.types import RgbImage
 
-_GAP = 4
+GAP = 4
+"""Pixels between cells."""
+LINE = 22
+"""Height of a line of text, pixels."""
 _BACKGROUND = (24, 24, 24)
 _TEXT = (235, 235, 235)
-_LABEL_PART = 0.09
-"""Height of a label line as part of the cell's height."""
-_MIN_LABEL = 14
+_FONT_PART = 0.62
+
+
+def side_by_side(images: Sequence[RgbImage]) -> RgbImage:
+    """Images in a row without gaps; lower ones are centred on a dark ground."""
+    height = max(image.shape[0] for image in images)
+    row = np.full((height, sum(image.shape[1] for image in images), 3), _BACKGROUND, np.uint8)
+    x = 0
+    for image in images:
+        y = (height - image.shape[0]) // 2
+        row[y : y + image.shape[0], x : x + image.shape[1]] = image
+        x += image.shape[1]
+    return row
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[RgbImage]], labels: Sequence[str] = (), *, cell_height: int = 256
+    rows: Sequence[Sequence[RgbImage]], labels: Sequence[str] = (), columns: Sequence[str] = ()
 ) -> RgbImage:
-    """A table of pictures on a dark ground.
+    """A table of images in their own sizes on a dark ground.
 
     Args:
-        rows: Pictures of any size; each is scaled to ``cell_height`` and centred in its column.
-        labels: Titles of the columns; fewer than columns is fine.
-        cell_height: Pixels.
+        rows: Images; a column is as wide as its widest, a row as high as its highest image.
+        labels: A caption over each row; empty for none.
+        columns: Titles of the columns; empty for none.
     """
-    cells = [[_scaled(image, cell_height) for image in row] for row in rows]
-    columns = max((len(row) for row in cells), default=0)
-    widths = [max((row[c].shape[1] for row in cells if c < len(row)), default=1) for c in range(columns)]
-    title = _label_height(cell_height) if any(labels) else 0
-    height = title + len(cells) * (cell_height + _GAP) + _GAP
-    width = sum(widths) + (columns + 1) * _GAP
-    sheet = np.full((height, width, 3), _BACKGROUND, np.uint8)
-    left = _GAP
-    for c, column_width in enumerate(widths):
-        for r, row in enumerate(cells):
-            if c < len(row):
-                top = title + _GAP + r * (cell_height + _GAP)
-                x = left + (column_width - row[c].shape[1]) // 2
-                sheet[top : top + cell_height, x : x + row[c].shape[1]] = row[c]
-        if c < len(labels):
-            _write_label(sheet[:title, left : left + column_width], labels[c])
-        left += column_width + _GAP
+    count = max((len(row) for row in rows), default=0)
+    widths = [max(row[k].shape[1] for row in rows if k < len(row)) for k in range(count)]
+    heights = [max((image.shape[0] for image in row), default=0) for row in rows]
+    caption, title = LINE if labels else 0, LINE if columns else 0
+    total_width = sum(widths) + GAP * (count + 1)
+    total_height = title + sum(heights) + (GAP + caption) * len(rows) + GAP
+    sheet = np.full((total_height, total_width, 3), _BACKGROUND, np.uint8)
+    lefts = np.concatenate([[GAP], GAP + np.cumsum(np.array(widths, int) + GAP)]).astype(int)
+    for k, text in enumerate(columns[:count]):
+        _write(sheet[:title, lefts[k] : lefts[k] + widths[k]], text, centred=True)
+    y = title + GAP
+    for index, row in enumerate(rows):
+        if index < len(labels):
+            _write(sheet[y : y + caption, GAP : total_width - GAP], labels[index], centred=False)
+        y += caption
+        for k, image in enumerate(row):
+            x = lefts[k] + (widths[k] - image.shape[1]) // 2
+            sheet[y : y + image.shape[0], x : x + image.shape[1]] = image
+        y += heights[index] + GAP
     return sheet
 
 
-def side_by_side(images: Sequence[RgbImage], labels: Sequence[str] = (), *, height: int | None = None) -> RgbImage:
-    """Pictures in one row, as one frame of a video: even width and height, the same for the same inputs' sizes.
-
-    Args:
-        images: Pictures, scaled to one height.
-        labels: Title over each picture; empty for none.
-        height: Height of the pictures in pixels; default: that of the first.
-    """
-    height = height or images[0].shape[0]
-    title = _label_height(height) if any(labels) else 0
-    scaled = [_scaled(image, height) for image in images]
-    row = np.full((title + height, sum(i.shape[1] for i in scaled), 3), _BACKGROUND, np.uint8)
-    left = 0
-    for i, image in enumerate(scaled):
-        row[title:, left : left + image.shape[1]] = image
-        if i < len(labels):
-            _write_label(row[:title, left : left + image.shape[1]], labels[i])
-        left += image.shape[1]
-    pad_y, pad_x = row.shape[0] % 2, row.shape[1] % 2
-    return np.pad(row, ((0, pad_y), (0, pad_x), (0, 0)), mode="edge") if pad_y or pad_x else row
-
-
-def _scaled(image: RgbImage, height: int) -> RgbImage:
-    if image.shape[0] == height:
-        return image
-    width = max(1, round(image.shape[1] * height / image.shape[0]))
-    shrinking = height < image.shape[0]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
-
-
-def _label_height(cell_height: int) -> int:
-    return max(_MIN_LABEL, round(cell_height * _LABEL_PART))
-
-
-def _write_label(area: np.ndarray, text: str) -> None:
-    """Write ``text`` centred into ``area``, in place; too long a text is cut off at its sides."""
+def _write(area: np.ndarray, text: str, *, centred: bool) -> None:
+    """Write ``text`` into ``area``, in place; what does not fit is cut off."""
     height, width = area.shape[:2]
     canvas = Image.new("RGB", (width, height), _BACKGROUND)
-    font = ImageFont.load_default(size=height * 0.62)
-    ImageDraw.Draw(canvas).text((width / 2, height / 2), text, fill=_TEXT, font=font, anchor="mm")
+    font = ImageFont.load_default(size=height * _FONT_PART)
+    place, anchor = ((width / 2, height / 2), "mm") if centred else ((0, height / 2), "lm")
+    ImageDraw.Draw(canvas).text(place, text, fill=_TEXT, font=font, anchor=anchor)
     area[:] = np.asarray(canvas)

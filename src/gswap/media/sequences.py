@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -58,8 +59,8 @@ class LayerWriter:
         return (self.folder / layer / f"{index:06d}.png").exists()
 
 
-class MaskSequence:
-    """Masks of another tool, one per frame: an :class:`~gswap.foundation.types.ImageStore`."""
+class MaskSequence(Sequence[SoftMask]):
+    """Masks of another tool, one per frame; read when asked for."""
 
     def __init__(self, paths: list[Path], size: tuple[int, int]) -> None:
         self._paths = paths
@@ -68,12 +69,12 @@ class MaskSequence:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: int, /) -> SoftMask:
+    def __getitem__(self, index: int, /) -> SoftMask:  # type: ignore[override]  # no slices
         return _read_mask(self._paths[index], self._size)
 
 
-class PictureSequence:
-    """RGB pictures of another tool, one per frame: an :class:`~gswap.foundation.types.ImageStore`."""
+class PictureSequence(Sequence[RgbImage]):
+    """RGB pictures of another tool, one per frame; read when asked for."""
 
     def __init__(self, paths: list[Path], size: tuple[int, int]) -> None:
         self._paths = paths
@@ -82,10 +83,8 @@ class PictureSequence:
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: int, /) -> RgbImage:
-        rgb = load_photo(self._paths[index])
-        _check_size(self._paths[index], (rgb.shape[1], rgb.shape[0]), self._size)
-        return rgb
+    def __getitem__(self, index: int, /) -> RgbImage:  # type: ignore[override]  # no slices
+        return _fit(load_photo(self._paths[index]), self._size, self._paths[index])
 
 
 def read_mask_sequence(folder: Path, frame_count: int, size: tuple[int, int]) -> MaskSequence:
@@ -97,11 +96,11 @@ def read_mask_sequence(folder: Path, frame_count: int, size: tuple[int, int]) ->
     Args:
         folder: Holds one picture per frame.
         frame_count: Frames of the clip.
-        size: Width and height of a frame.
+        size: Width and height of a frame; pictures of another size but the same shape are scaled.
 
     Raises:
         MissingInputError: There is no such folder.
-        InputError: The number or the size of the pictures does not fit the clip.
+        InputError: The number or the shape of the pictures does not fit the clip.
     """
     masks = MaskSequence(_find(folder, frame_count), size)
     _ = masks[0]
@@ -137,21 +136,28 @@ def _number(path: Path) -> tuple[int, str]:
 def _read_mask(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
     try:
         with Image.open(path) as image:
-            _check_size(path, image.size, size)
             image.load()
             if "A" in image.getbands():
-                return np.ascontiguousarray(np.asarray(image.getchannel("A")))
-            if image.mode.startswith("I"):
-                return cv2.convertScaleAbs(np.asarray(image).astype(np.float32), alpha=255 / 65535)
-            return np.ascontiguousarray(np.asarray(image.convert("L")))
+                mask = np.asarray(image.getchannel("A"))
+            elif image.mode.startswith("I"):
+                mask = np.rint(np.asarray(image).astype(np.float64) / _EIGHT_TO_SIXTEEN).astype(np.uint8)
+            else:
+                mask = np.asarray(image.convert("L"))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise InputError("Expected a mask, found a damaged picture.", hint="Export it again.", path=path) from error
+    return np.ascontiguousarray(_fit(mask, size, path))
 
 
-def _check_size(path: Path, found: tuple[int, int], expected: tuple[int, int]) -> None:
-    if found != expected:
+def _fit(image: np.ndarray, size: tuple[int, int], path: Path) -> np.ndarray:
+    """Scale a picture to ``size`` (w, h) if it has the same shape to within a pixel."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    if abs(width * size[1] / height - size[0]) > 1 and abs(height * size[0] / width - size[1]) > 1:
         raise InputError(
-            f"Expected a picture of {expected[0]}x{expected[1]} pixels, found {found[0]}x{found[1]}.",
+            f"Expected a picture of {size[0]}x{size[1]} pixels or of that shape, found {width}x{height}.",
             hint="Export the pictures in the clip's size.",
             path=path,
         )
+    smaller = width > size[0]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
