@@ -21,11 +21,11 @@ MATERIALS = 4
 
 _LAB_BINS = (32, 64, 64)
 _LAB_SHIFTS = (3, 2, 2)
-_SPREAD = (1.5, 1.2, 1.2)
-"""Sigma of the histogram's smoothing, in bins: 12 levels of L, 5 of a and b."""
+_SPREAD = ((3.5, 1.2, 1.2), (1.5, 1.2, 1.2), (1.5, 1.2, 1.2), (1.5, 1.2, 1.2))
+"""Sigma of the histograms' smoothing, in bins: 12 levels of L, 5 of a and b. Hair shines: its lightness varies more."""
 _GAMUT = 20000.0
 """Bins that real colours can reach: an unknown colour has density 1/_GAMUT."""
-_UNKNOWN = np.array([0.04, 0.02, 0.15, 0.08], np.float32)
+_UNKNOWN = np.array([0.08, 0.02, 0.12, 0.08], np.float32)
 """Share of each material's pixels that may have any colour: clothes are the least predictable."""
 _NOISE_SIGMA = 0.7
 """Pixels: removes sensor and compression noise before the look-up."""
@@ -61,7 +61,7 @@ class ColorCounts:
         """Density of every bin under each material, as a multiple of the density of an unknown colour."""
         table = np.empty((self.counts.shape[1], MATERIALS), np.float32)
         for k in range(MATERIALS):
-            histogram = gaussian_filter(self.counts[k].reshape(_LAB_BINS), _SPREAD, mode="nearest").ravel()
+            histogram = gaussian_filter(self.counts[k].reshape(_LAB_BINS), _SPREAD[k], mode="nearest").ravel()
             mass = histogram.sum()
             known = histogram / mass * _GAMUT if mass > 0 else np.ones_like(histogram)
             table[:, k] = _UNKNOWN[k] + (1 - _UNKNOWN[k]) * known

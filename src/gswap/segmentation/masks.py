@@ -27,7 +27,7 @@ from gswap.segmentation.layout import Crop, Layout, Sample, face_parts, lay_out,
 
 FRONTAL_YAW = 15.0
 """Degrees within which the space beside the jaw tells long hair from short."""
-_BESIDE_JAW_HEIGHT, _BESIDE_JAW_SIDE = (0.08, 0.35), (0.48, 0.68)
+_BESIDE_JAW_HEIGHT, _BESIDE_JAW_SIDE = (0.08, 0.35), (0.42, 0.62)
 """Face units: where hair below the ears shows beside a frontal face."""
 _LONG_FRACTION = 0.35
 """Hair is long when it covers more than this part of that space on one side."""
@@ -87,16 +87,21 @@ class HeadSegmenter:
         layouts = [lay_out(sample, model, parts, cfg.face_pixels) for sample in samples]
         counts = ColorCounts()
         for sample, layout in zip(samples, layouts, strict=True):
-            _count_seeds(counts, sample, layout)
+            _count_seeds(counts, sample, layout, cfg.long_hair or False)
         long_hair = cfg.long_hair
         if long_hair is None:
             long_hair = has_long_hair(samples, layouts, counts.densities())
+            counts = ColorCounts()
+            for sample, layout in zip(samples, layouts, strict=True):
+                _count_seeds(counts, sample, layout, long_hair)
         segmenter = cls(model, counts.densities(), long_hair, cfg)
         for _ in range(color_rounds):
             learnt = ColorCounts()
             for sample, layout in zip(samples, layouts, strict=True):
-                _count_seeds(learnt, sample, layout)
-                _count_labels(learnt, sample, layout, segmenter._labels(sample, layout, None))
+                _count_seeds(learnt, sample, layout, long_hair)
+                labels = segmenter._labels(sample, layout, None)
+                labels[..., priors.CLOTHES] *= priors.hairless(layout, long_hair)
+                _count_labels(learnt, sample, layout, labels)
             segmenter = replace(segmenter, colors=learnt.densities())
         return segmenter
 
@@ -174,13 +179,13 @@ def _beside_jaw(sample: Sample, layout: Layout, colors: Float[np.ndarray, "bins 
     return max(float(hair[half].mean()) if half.any() else 0.0 for half in halves)
 
 
-def _count_seeds(counts: ColorCounts, sample: Sample, layout: Layout) -> None:
+def _count_seeds(counts: ColorCounts, sample: Sample, layout: Layout, long_hair: bool) -> None:
     """Add the pixels that are certain from their place alone."""
     bins = lab_bins(layout.crop.take(sample.rgb))
     person = layout.crop.take(sample.person).astype(np.float32) / 255
     counts.add(SKIN, bins, priors.skin_seeds(layout, layout.crop.points(sample.landmarks)))
     counts.add(HAIR, bins, priors.hair_seeds(layout, person))
-    counts.add(CLOTHES, bins, priors.clothes_seeds(layout, person))
+    counts.add(CLOTHES, bins, priors.clothes_seeds(layout, person, long_hair))
     counts.add(BACKGROUND, bins, priors.background_seeds(layout, person))
 
 

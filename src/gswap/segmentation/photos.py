@@ -77,7 +77,7 @@ def prepare_photos(
     ]
     return PhotoSet(
         rgb=tuple(sample.rgb for sample in samples),
-        head=tuple(np.maximum(mask.head, mask.neck) for mask in masks),
+        head=tuple(np.minimum(mask.head.astype(np.int16) + mask.neck, 255).astype(np.uint8) for mask in masks),
         person=tuple(mask.person for mask in masks),
         alpha=tuple(matte.alpha for matte in mattes),
         foreground=tuple(matte.foreground for matte in mattes),
@@ -112,7 +112,7 @@ def trimap(sample: Sample, masks: Masks, long_hair: bool) -> Float[np.ndarray, "
     """1 where head or neck is certain, 0 where it is excluded, 0.5 in the band between."""
     unit = face_unit(sample.landmarks)
     height, side = face_axes(sample.landmarks, masks.head.shape)
-    kept = np.maximum(masks.head, masks.neck) > 255 * _SURE
+    kept = masks.head.astype(np.int16) + masks.neck > 255 * _SURE
     clothes = (masks.person.astype(np.int16) - masks.head - masks.neck) > 255 * _EXCLUDED
     hairy = ramp(height, *_HAIR_STARTS)
     if long_hair:

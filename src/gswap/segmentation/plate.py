@@ -102,9 +102,9 @@ class PlateBuilder:
         canvas, views = _median(frames, moves, size)
         seen = views >= min(self.cfg.minimum_views, len(frames))
         if seen.any() and not seen.all():
-            textured = local_contrast(canvas, seen) > self.cfg.texture
+            textured = local_contrast(canvas, seen, self.cfg.fill_side) > self.cfg.texture
             needed = _needed(frames, moves, size) if textured else np.zeros_like(seen)
-            canvas = continue_texture(canvas, ~seen, needed)
+            canvas = continue_texture(canvas, ~seen, needed, self.cfg.fill_side)
         return ShotPlate(
             window=self.window,
             cfg=self.cfg,

@@ -21,19 +21,23 @@ _BELOW_JAW = 0.12
 # Probabilities of head, neck, clothes, outside, by the part of the body that is seen there.
 _IN_FACE = (0.997, 0.001, 0.001, 0.001)
 _IN_HEAD = (0.94, 0.02, 0.01, 0.03)
-_UNDER_CHIN = (0.25, 0.68, 0.05, 0.02)
+_UNDER_CHIN = (0.72, 0.23, 0.03, 0.02)
 _IN_NECK = (0.04, 0.64, 0.26, 0.06)
 _IN_TORSO = (0.01, 0.10, 0.84, 0.05)
 _ABOVE = (0.49, 0.005, 0.01, 0.495)
-_BELOW = (0.03, 0.02, 0.49, 0.46)
+_BELOW = (0.02, 0.02, 0.49, 0.47)
 _LONG_HAIR = 0.45
 """Probability of hair below the jaw when hair is long, fading out downwards."""
-_LONG_REACH = (-2.4, -0.8)
+_LONG_REACH = (-3.2, -1.2)
 """Heights between which long hair fades out."""
 _LONG_SIDE = (1.1, 0.7)
 """Sideways distances between which long hair fades out."""
+_NECK_SIDE = (0.55, 0.38)
+"""Sideways distances between which skin beside the jaw stops being neck: there it is the inside of a hood or collar."""
 _THROAT, _THROAT_HAIR = (0.4, 0.2), 0.08
 """Sideways distances between which the neck becomes the throat, where long hair is this probable: it hangs beside."""
+_HAIR_DEPTH, _HAIR_THINS = 0.14, 0.14
+"""Face units: how thick hair may be over the skull, and how fast it gets improbable beyond that."""
 _SHORT_JAW, _LONG_JAW = (0.2, 0.42), (-0.05, 0.15)
 """Heights, beside the head, between which "below" (clothes) turns into "above" (hair)."""
 
@@ -48,11 +52,17 @@ def label_prior(layout: Layout, long_hair: bool) -> Float[np.ndarray, "h w 4"]:
     """Probability of every label at every pixel; sums to 1."""
     height, side, part = layout.height, np.abs(layout.side), layout.part
     above = ramp(height, *(_LONG_JAW if long_hair else _SHORT_JAW))[..., None]
-    prior = above * np.array(_ABOVE, np.float32) + (1 - above) * np.array(_BELOW, np.float32)
+    hairy = np.tile(np.array(_ABOVE, np.float32), (*part.shape, 1))
+    too_far = np.exp(-np.maximum(_from_skull(layout) - _HAIR_DEPTH, 0) / _HAIR_THINS)
+    hairy[..., OUTSIDE] += (1 - too_far) * hairy[..., HEAD]
+    hairy[..., HEAD] *= too_far
+    prior = above * hairy + (1 - above) * np.array(_BELOW, np.float32)
     prior[part == HEAD_PART] = _IN_HEAD
     prior[(part == HEAD_PART) & (height < _BELOW_JAW)] = _UNDER_CHIN
     prior[part == NECK_PART] = _IN_NECK
     prior[part == TORSO_PART] = _IN_TORSO
+    beside = ramp(side, *_NECK_SIDE) + ramp(height, -0.1, -0.3)
+    prior[..., NECK] *= np.clip(beside, 0.1, 1)
     if long_hair:
         low = height < _LONG_JAW[1]
         hair = _LONG_HAIR * ramp(height, *_LONG_REACH) * ramp(side, *_LONG_SIDE)
@@ -62,10 +72,17 @@ def label_prior(layout: Layout, long_hair: bool) -> Float[np.ndarray, "h w 4"]:
         rest = (1 - hair) / np.maximum(1 - prior[..., HEAD], 1e-6)
         prior *= rest[..., None]
         prior[..., HEAD] = hair
-    prior = blur(prior.astype(np.float32), _FIT_ERROR * layout.unit)
+    prior = blur((prior / prior.sum(-1, keepdims=True)).astype(np.float32), _FIT_ERROR * layout.unit)
     face = layout.face[..., None]
     prior = face * np.array(_IN_FACE, np.float32) + (1 - face) * prior
     return prior / prior.sum(-1, keepdims=True)
+
+
+def _from_skull(layout: Layout) -> Float[np.ndarray, "h w"]:
+    """Distance to the body's head, in face units; hair that hangs beside the face is as near as at its root."""
+    skull = (layout.part == HEAD_PART) | (layout.face > 0.5)
+    distance = cv2.distanceTransform((~skull).astype(np.uint8), cv2.DIST_L2, 5) / layout.unit
+    return np.where(layout.height > 0.5, distance, 0).astype(np.float32) if skull.any() else distance * 0
 
 
 def skin_share(layout: Layout) -> Float[np.ndarray, "h w"]:
@@ -92,6 +109,14 @@ def skin_seeds(layout: Layout, points: Float[np.ndarray, "478 2"]) -> Float[np.n
     return ((inner > 0.5) & (holes < 0.5) & (layout.height < 0.85)).astype(np.float32)
 
 
+def hairless(layout: Layout, long_hair: bool) -> Float[np.ndarray, "h w"]:
+    """1 where no hair can hang: everywhere below short hair, at the throat and far out below long hair."""
+    side = np.abs(layout.side)
+    if not long_hair:
+        return np.ones(side.shape, np.float32)
+    return ((side > _LONG_SIDE[1]) | (side < _THROAT[1])).astype(np.float32)
+
+
 def hair_seeds(layout: Layout, person: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     """Pixels of the person above the face: hair, or the scalp of a bald head."""
     solid = cv2.erode(person, disc(0.06 * layout.unit)) > 0.85
@@ -99,11 +124,12 @@ def hair_seeds(layout: Layout, person: Float[np.ndarray, "h w"]) -> Float[np.nda
     return (solid & near & (layout.face < 0.05)).astype(np.float32)
 
 
-def clothes_seeds(layout: Layout, person: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """Pixels of the torso, a little below the collar."""
+def clothes_seeds(layout: Layout, person: Float[np.ndarray, "h w"], long_hair: bool) -> Float[np.ndarray, "h w"]:
+    """Pixels of the torso, a little below the collar, where no hair can lie."""
     torso: Bool[np.ndarray, "h w"] = (layout.part == TORSO_PART) | (layout.part == NOTHING)
-    low = (layout.height < -0.5) | ((layout.height < -0.12) & (np.abs(layout.side) > 0.75))
-    return (torso & low & (person > 0.85)).astype(np.float32)
+    side = np.abs(layout.side)
+    low = (layout.height < -0.5) | ((layout.height < -0.12) & (side > 0.75))
+    return (torso & low & (person > 0.85)).astype(np.float32) * hairless(layout, long_hair)
 
 
 def background_seeds(layout: Layout, person: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:

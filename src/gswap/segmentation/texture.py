@@ -8,8 +8,6 @@ from jaxtyping import Bool, UInt8
 
 from gswap.foundation.imaging import blur, disc, smooth_fill
 
-_WORK_SIDE = 200
-"""Pixels: the optimisation's time grows quickly with the image; a hole is filled at about this size."""
 _CONTRAST_SIGMA = 3.0
 _INSIDE = 13
 """Pixels from the border of what is known within which contrast is not measured."""
@@ -19,9 +17,9 @@ _SEAM_SIGMA = 0.8
 """Working pixels: blurs the joints between the copied pieces."""
 
 
-def local_contrast(image: UInt8[np.ndarray, "h w 3"], known: Bool[np.ndarray, "h w"]) -> float:
-    """Median difference to the local mean, 8-bit levels, well inside ``known`` and at the working size."""
-    scale = _reduction(image)
+def local_contrast(image: UInt8[np.ndarray, "h w 3"], known: Bool[np.ndarray, "h w"], side: int) -> float:
+    """Median difference to the local mean, 8-bit levels, well inside ``known``, of the image reduced to ``side``."""
+    scale = _reduction(image, side)
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA).astype(np.float32)
     inside = cv2.resize(known.astype(np.uint8), (small.shape[1], small.shape[0]), interpolation=cv2.INTER_NEAREST)
     inside = cv2.erode(inside, disc(_INSIDE), borderType=cv2.BORDER_REPLICATE) > 0
@@ -31,7 +29,7 @@ def local_contrast(image: UInt8[np.ndarray, "h w 3"], known: Bool[np.ndarray, "h
 
 
 def continue_texture(
-    image: UInt8[np.ndarray, "h w 3"], unknown: Bool[np.ndarray, "h w"], needed: Bool[np.ndarray, "h w"]
+    image: UInt8[np.ndarray, "h w 3"], unknown: Bool[np.ndarray, "h w"], needed: Bool[np.ndarray, "h w"], side: int
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Fill ``unknown``: with pieces of the rest of the image where ``needed``, smoothly elsewhere.
 
@@ -39,6 +37,7 @@ def continue_texture(
         image: Known outside ``unknown``.
         unknown: What to fill.
         needed: The part of it that will be seen.
+        side: The pieces are chosen on an image of at most this many pixels on a side.
     """
     smooth = np.round(smooth_fill(image.astype(np.float32), unknown)).clip(0, 255).astype(np.uint8)
     hole = unknown & needed
@@ -46,7 +45,7 @@ def continue_texture(
         return smooth
     box = _surroundings(hole)
     part, missing, useless = smooth[box], hole[box], (unknown & ~needed)[box]
-    scale = _reduction(part)
+    scale = _reduction(part, side)
     small = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     size = (small.shape[1], small.shape[0])
     missing_small = cv2.resize(missing.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.05
@@ -69,8 +68,8 @@ def continue_texture(
     return out
 
 
-def _reduction(image: np.ndarray) -> float:
-    return min(1.0, _WORK_SIDE / max(image.shape[:2]))
+def _reduction(image: np.ndarray, side: int) -> float:
+    return min(1.0, side / max(image.shape[:2]))
 
 
 def _surroundings(hole: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:

@@ -113,8 +113,7 @@ def _largest(axis: _Axis, shot: Shot) -> float:
 
 
 def _stands_still(axis: _Axis, shot: Shot, cfg: WindowConfig) -> bool:
-    span = _span(axis, shot)
-    return span <= cfg.static_growth * _largest(axis, shot) or span >= cfg.fill_frame * axis.length
+    return _span(axis, shot) <= cfg.static_growth * _largest(axis, shot)
 
 
 def _side(axis: _Axis, shots: tuple[Shot, ...], still: list[bool], cfg: WindowConfig) -> int:

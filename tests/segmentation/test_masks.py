@@ -1,0 +1,190 @@
+"""Masks of rendered people against their truth, and what every mask must satisfy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from gswap.body.models import load_body
+from gswap.foundation.errors import InputError
+from gswap.foundation.types import FaceTrack
+from gswap.people.clips import join_tracks
+from gswap.people.motion import MotionConfig, make_motion
+from gswap.people.person import make_person
+from gswap.people.render import render
+from gswap.people.scene import make_scene
+from gswap.segmentation.adapters.user import with_user_head
+from gswap.segmentation.colors import BACKGROUND, SKIN, ColorCounts, lab_bins
+from gswap.segmentation.config import MaskConfig, SegmentationConfig
+from gswap.segmentation.layout import Sample, face_unit, resting_chin, yaw_degrees
+from gswap.segmentation.masks import HeadSegmenter, Previous
+from gswap.segmentation.person import person_around
+from gswap.segmentation.photos import prepare_photos
+
+SIZE = 224
+MODEL = load_body("anny")
+
+
+@cache
+def clip(style, seed):
+    """A few frames of a rendered person: the frames with their truth, and what segmentation is given."""
+    person = make_person(seed, style=style)
+    motion = make_motion(seed, 40, config=MotionConfig(yaw=25))
+    scene = make_scene(seed, head_fraction=0.5)
+    frames = [render(person, motion[t], scene, SIZE, frame=t) for t in (0, 10, 20)]
+    samples = []
+    for frame in frames:
+        depth = frame.landmarks_3d[:, 2]
+        z = (depth - depth.mean()) * frame.camera.focal / depth.mean()
+        matte = cv2.GaussianBlur(frame.masks.person, (0, 0), 1.0)  # as soft as a network's
+        samples.append(Sample(frame.rgb, np.column_stack([frame.landmarks, z]), matte, frame.mesh, frame.camera))
+    return frames, samples
+
+
+def run(samples, segmenter):
+    masks, previous = [], None
+    for sample in samples:
+        masks.append(segmenter.segment(sample, previous))
+        previous = Previous(masks[-1], sample.landmarks)
+    return masks
+
+
+def iou(a, b):
+    return ((a > 127) & (b > 127)).sum() / ((a > 127) | (b > 127)).sum()
+
+
+@pytest.mark.parametrize(("style", "seed", "head", "neck"), [("short", 300, 0.93, 0.7), ("long", 311, 0.85, 0.4)])
+def test_masks_agree_with_the_truth(style, seed, head, neck):
+    frames, samples = clip(style, seed)
+    segmenter = HeadSegmenter.prepare(samples, MODEL)
+    assert segmenter.long_hair == (style == "long")
+    for mask, frame in zip(run(samples, segmenter), frames, strict=True):
+        assert iou(mask.head, frame.masks.head) >= head
+        assert iou(mask.neck, frame.masks.neck) >= neck
+        assert iou(mask.person, frame.masks.person) >= 0.97
+        together = mask.head.astype(int) + mask.neck
+        assert together.max() <= 256  # one level of rounding
+        assert (together <= mask.person.astype(int) + 1).all()
+        soft = (mask.head > 20) & (mask.head < 235)
+        assert 0 < soft.mean() < 0.1
+
+
+def test_masks_are_deterministic_and_blind_to_later_frames():
+    _, samples = clip("short", 300)
+    one = run(samples, HeadSegmenter.prepare(samples, MODEL))
+    two = run(samples[:2], HeadSegmenter.prepare(samples, MODEL))
+    for a, b in zip(one, two, strict=False):
+        assert all(np.array_equal(getattr(a, k), getattr(b, k)) for k in ("head", "neck", "person"))
+
+
+def test_the_previous_frame_steadies_the_masks():
+    _, samples = clip("short", 300)
+    segmenter = HeadSegmenter.prepare(samples, MODEL)
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 14, (4, *samples[0].rgb.shape))
+    noisy = [replace(samples[0], rgb=(samples[0].rgb + n).clip(0, 255).astype(np.uint8)) for n in noise]
+    kept = [m.head.astype(float) for m in run(noisy, segmenter)]
+    alone = [segmenter.segment(s).head.astype(float) for s in noisy]
+    change = [np.mean([np.abs(b - a).mean() for a, b in pairwise(m[1:])]) for m in (kept, alone)]
+    assert change[0] < change[1]
+
+
+def test_no_sample_is_an_error():
+    with pytest.raises(InputError, match="found none"):
+        HeadSegmenter.prepare([], MODEL)
+
+
+def test_an_open_mouth_moves_neither_the_unit_nor_the_resting_chin():
+    _, samples = clip("short", 300)
+    points = samples[0].landmarks.copy()
+    unit, chin = face_unit(points), resting_chin(points)
+    points[152, 1] += 0.4 * unit
+    assert face_unit(points) <= 1.12 * unit
+    assert np.linalg.norm(resting_chin(points) - chin) <= 0.12 * unit
+
+
+def test_yaw_is_that_of_the_landmarks():
+    points = np.zeros((478, 3))
+    angle = np.radians(30)
+    points[33], points[263] = (0, 0, 0), (np.cos(angle), 0, np.sin(angle))
+    assert yaw_degrees(points) == pytest.approx(30)
+
+
+def test_colours_are_told_apart():
+    counts = ColorCounts()
+    images = {SKIN: (200, 150, 130), BACKGROUND: (40, 160, 60)}
+    for material, colour in images.items():
+        image = np.full((8, 8, 3), colour, np.uint8)
+        counts.add(material, lab_bins(image), np.ones((8, 8)))
+    table = counts.densities()
+    for material, colour in images.items():
+        density = table[lab_bins(np.full((1, 1, 3), colour, np.uint8))][0, 0]
+        assert density.argmax() == material
+
+
+def test_a_users_head_replaces_ours_and_what_covers_it_stays_in_front():
+    frames, samples = clip("short", 300)
+    ours = HeadSegmenter.prepare(samples, MODEL).segment(samples[0])
+    given = frames[0].masks.head.copy()
+    given[100:110] = 0  # something in front of the face
+    masks = with_user_head(ours, given)
+    assert np.array_equal(masks.head, given)
+    assert not ((masks.neck.astype(int) + masks.head) > 255).any()
+    assert (masks.person[100:110][frames[0].masks.head[100:110] > 200] > 127).all()
+    with pytest.raises(InputError, match="Expected a mask of 224x224"):
+        with_user_head(ours, given[:50])
+
+
+def test_the_matte_is_taken_around_the_head():
+    seen = []
+
+    def matte(image):
+        seen.append(image.shape[:2])
+        return np.full(image.shape[:2], 200 if image.shape[0] == image.shape[1] else 10, np.uint8)
+
+    points = clip("short", 300)[1][0].landmarks * (0.3, 0.3, 0.3) + (300, 60, 0)
+    out = person_around(np.zeros((200, 600, 3), np.uint8), points, matte)
+    x, y = points[1, :2].astype(int)
+    assert out.shape == (200, 600) and out[y, x] == 200 and out[0, 0] == 10
+    assert seen[0][0] == seen[0][1] < 200
+
+
+@pytest.fixture(scope="module")
+def photo_set():
+    frames, samples = clip("short", 300)
+    n = len(frames)
+    faces = FaceTrack(
+        landmarks=np.stack([s.landmarks for s in samples]), valid=np.ones(n, bool), confidence=np.ones(n),
+        bridged=np.zeros(n, bool), duplicate=np.zeros(n, bool), shoulders=np.zeros((n, 2, 3)),
+        embedding=np.full((n, 128), np.nan), sharpness=np.ones(n), size=(SIZE, SIZE), sizes=((SIZE, SIZE),) * n,
+    )  # fmt: skip
+    images, mattes = [f.rgb for f in frames], [s.person for s in samples]
+    body = join_tracks(list(frames))
+    return frames, (images, faces, body, MODEL, mattes)
+
+
+@pytest.mark.filterwarnings("default")  # numba's, from PyMatting
+def test_photos_lose_their_background(photo_set):
+    frames, arguments = photo_set
+    photos = prepare_photos(*arguments)
+    assert not photos.long_hair
+    for k, frame in enumerate(frames):
+        truth = frame.masks.head.astype(float) + frame.masks.neck
+        error = np.abs(photos.alpha[k] - truth.clip(0, 255)) / 255
+        assert error.mean() < 0.02
+        clothes = frame.masks.clothes > 200
+        assert (photos.alpha[k][clothes] > 127).mean() < 0.02
+        opaque = photos.alpha[k] == 255
+        assert np.array_equal(photos.foreground[k][opaque], frame.rgb[opaque])
+
+
+def test_a_photo_without_a_face_is_refused(photo_set):
+    images, faces, body, model, mattes = photo_set[1]
+    lost = replace(faces, valid=np.array([True, False, True]))
+    with pytest.raises(InputError, match="photo 2"):
+        prepare_photos(images, lost, body, model, mattes, SegmentationConfig(masks=MaskConfig(long_hair=False)))
