@@ -8,7 +8,8 @@ from torch.func import functional_call
 from gswap.field.binding import Binding, bind
 from gswap.field.field import Field, multiply, rotate
 from gswap.field.geometry import TrackGeometry
-from gswap.field.regularise import MeshLaplacian, scale_tether, squared_norm
+from gswap.field.regularise import MeshLaplacian, offset_in_depth, scale_tether, squared_norm
+from gswap.field.surface import EYE_LEFT, EYE_RIGHT, face_frames
 from gswap.foundation.geometry import quaternion_to_matrix
 
 
@@ -76,6 +77,17 @@ def test_a_correction_turns_the_head_about_its_joint(surface, few, posed):
     assert weight.max() > 0.99 and weight.min() < 0.5
 
 
+def test_eyeballs_keep_their_shape(surface, track, model):
+    binding = bind(surface, 32)
+    posed = TrackGeometry(surface, binding, track, model, cull=False)[0]
+    field = Field(surface, binding, 3)
+    with torch.no_grad():
+        before = field(posed).means
+        field.offset += 0.01
+        moved = (field(posed).means - before).norm(dim=1).numpy() > 1e-6
+    np.testing.assert_array_equal(moved, ~np.isin(surface.face_part[binding.face], (EYE_LEFT, EYE_RIGHT)))
+
+
 def test_zero_correction_changes_nothing(surface, few, posed):
     field = Field(surface, few, 3)
     with torch.no_grad():
@@ -124,6 +136,16 @@ def test_laplacian_is_zero_on_constants_and_the_mean_difference_elsewhere(surfac
     neighbours = {int(j) for e in surface.edges for i, j in (e, e[::-1]) if i == vertex}
     expected = values[vertex] - values[sorted(neighbours)].mean(0)
     torch.testing.assert_close(laplacian(values)[vertex], expected)
+
+
+def test_only_the_depth_of_an_offset_is_penalised_extra(surface, few):
+    field = Field(surface, few, 3)
+    rng = np.random.default_rng(0)
+    frames, _ = face_frames(surface.vertices, surface.faces[few.face])
+    at_rest = rng.normal(size=(len(few), 3))
+    with torch.no_grad():
+        field.offset.copy_(torch.from_numpy((frames.transpose(0, 2, 1) @ at_rest[..., None])[..., 0]))
+        assert float(offset_in_depth(field)) == pytest.approx((at_rest[:, 2] ** 2).mean(), rel=1e-5)
 
 
 def test_tethers_are_zero_at_the_start(surface, few):

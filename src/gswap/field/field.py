@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from gswap.field.binding import Binding
 from gswap.field.geometry import PosedSurface
-from gswap.field.surface import Surface
+from gswap.field.surface import EYE_LEFT, EYE_RIGHT, Surface, face_frames
 
 FEATURES = 8
 """Channels of a Gaussian; the first three are RGB in [0, 1]."""
@@ -84,6 +85,11 @@ class Field(nn.Module):
         self.register_buffer("bary", torch.from_numpy(binding.bary), persistent=False)
         corner_weight = torch.from_numpy(surface.head_weight.astype("float32")[surface.faces[binding.face]])
         self.register_buffer("head_weight", (corner_weight * self.bary).sum(1, keepdim=True), persistent=False)
+        eye = np.isin(surface.face_part[binding.face], (EYE_LEFT, EYE_RIGHT))
+        self.register_buffer("movable", torch.from_numpy(~eye).float()[:, None], persistent=False)
+        frames_at_rest, _ = face_frames(surface.vertices, surface.faces)
+        towards_back = torch.from_numpy(frames_at_rest[binding.face][:, 2].astype("float32"))
+        self.register_buffer("towards_back", towards_back, persistent=False)
         log_scale = (spacing[:, None] * torch.tensor(FLATNESS)).log()
         self.register_buffer("initial_log_scale", log_scale, persistent=False)
         grey = torch.cat([torch.full((n, 3), 0.5), torch.zeros(n, FEATURES - 3)], 1)
@@ -107,6 +113,10 @@ class Field(nn.Module):
     bary: Float[Tensor, "n 3"]
     head_weight: Float[Tensor, "n 1"]
     initial_log_scale: Float[Tensor, "n 3"]
+    movable: Float[Tensor, "n 1"]
+    """0 on the eyeballs, which keep their shape: a Gaussian that left them would shine through closed lids."""
+    towards_back: Float[Tensor, "n 3"]
+    """The rest frame's z axis (from the face to the back of the head), in the frame of each Gaussian's face."""
 
     def forward(
         self,
@@ -127,7 +137,7 @@ class Field(nn.Module):
         vertices = posed.vertices + torch.bmm(posed.linear, self.delta[..., None])[..., 0]
         corners = vertices.index_select(0, posed.corners).view(-1, 3, 3)
         means = (corners * pick(self.bary)[..., None]).sum(1)
-        means = means + rotate(posed.quats, pick(self.offset))
+        means = means + rotate(posed.quats, pick(self.offset * self.movable))
         quats = multiply(posed.quats, F.normalize(pick(self.rotation), dim=-1))
         if correction is not None:
             weight = pick(self.head_weight)

@@ -38,6 +38,15 @@ def squared_norm(values: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     return values.square().sum(1).mean()
 
 
+def offset_in_depth(field: Field) -> Float[Tensor, ""]:
+    """Mean squared offset between the front and the back of the head.
+
+    A clip shows a head mostly from the front, where moving a Gaussian along the line of sight changes no pixel: left
+    alone it would wander, and be a floater from any other side.
+    """
+    return (field.offset * field.towards_back).sum(1).square().mean()
+
+
 def scale_tether(field: Field) -> Float[Tensor, ""]:
     """Log scales stay near their initial values and never grow large."""
     too_large = (field.log_scale - math.log(LARGEST_SCALE)).clamp(min=0)

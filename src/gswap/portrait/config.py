@@ -14,9 +14,9 @@ class FitConfig:
     """How a portrait is fitted. Steps are counted, not epochs: the cost does not depend on the clip's length."""
 
     # ---- schedule
-    coarse_steps: int = 1000
+    coarse_steps: int = 1200
     """Steps at a reduced image size."""
-    fine_steps: int = 500
+    fine_steps: int = 900
     """Steps at the window's own size, after the coarse ones."""
     coarse_side: int = 256
     """The coarse size is the window halved until its longer side is nearest to this many pixels."""
@@ -26,7 +26,7 @@ class FitConfig:
     """Learning rates at the end, relative to those at the start."""
     hold_out: int = 0
     """Leave out every n-th frame (from n / 2) for evaluation; 0 = none."""
-    emphasis: int = 2
+    emphasis: int = 3
     """How often an epoch visits frames with a blink or a wide-open mouth, which are rare."""
     cache_megabytes: int = 400
     """Memory for decoded frames."""
@@ -98,6 +98,8 @@ class FitConfig:
     """Length of dM."""
     weight_offset: float = 1e1
     """Length of the offsets."""
+    weight_offset_depth: float = 3e2
+    """Length of the offsets along the line from the face to the back of the head, which a frontal clip cannot see."""
     weight_correction: float = 1e1
     """Length of the pose corrections."""
     weight_scale: float = 1e-2
@@ -129,5 +131,5 @@ def preset(quality: Quality) -> FitConfig:
     if quality == "preview":
         return FitConfig(coarse_steps=300, fine_steps=0, rerender=False)
     if quality == "best":
-        return FitConfig(coarse_steps=2000, fine_steps=1500)
+        return FitConfig(coarse_steps=2400, fine_steps=2700)
     return FitConfig()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 from torch import Tensor, nn
@@ -28,12 +29,14 @@ COLOR_FRAMES = 12
 """Frames that the initial colours are projected from."""
 OPAQUE = 0.8
 """Matte above which a pixel counts as head for the initial colours."""
+RIM = 2
+"""Pixels along the rim of the head that give no colour: a little background is mixed into them."""
 SEEN = 0.05
 """Gaussians with less total weight than this in those frames take the colour of the nearest seen one."""
 REGULARISE_EVERY = 4
 PERCEPTUAL_EVERY = 4
 BLINK, JAW_OPEN = ("eyeBlinkLeft", "eyeBlinkRight"), "jawOpen"
-BLINK_LEVEL, JAW_LEVEL, RARE = 0.5, 0.15, 0.25
+BLINK_LEVEL, JAW_LEVEL, RARE = 0.35, 0.15, 0.25
 """Actions from which a frame counts as a blink or a wide mouth; what a larger share of frames does is not rare."""
 
 
@@ -239,7 +242,8 @@ def initialise_colors(
         features = torch.zeros_like(gaussians.features).requires_grad_()
         with torch.enable_grad():
             image, _ = rasterize(*gaussians[:4], features, frame.camera)
-        solid = (frame.matte > OPAQUE).float() * frame.weight
+        inner = -F.max_pool2d(-frame.matte[None, None], 2 * RIM + 1, 1, RIM)[0, 0]
+        solid = (inner > OPAQUE).float() * frame.weight
         seen = torch.zeros_like(image)
         seen[:3], seen[3] = frame.image[0] * solid, solid
         (back,) = torch.autograd.grad(image, features, seen)

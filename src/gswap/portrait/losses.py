@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gswap.field.field import Field
-from gswap.field.regularise import MeshLaplacian, scale_tether, squared_norm
+from gswap.field.regularise import MeshLaplacian, offset_in_depth, scale_tether, squared_norm
 from gswap.portrait.config import FitConfig
 from gswap.portrait.frames import TrainingFrame
 from gswap.portrait.model import Rendering
@@ -113,6 +113,7 @@ def field_losses(field: Field, laplacian: MeshLaplacian, cfg: FitConfig) -> Floa
         total = total + cfg.weight_delta * squared_norm(field.delta)
     if cfg.offsets:
         total = total + cfg.weight_offset * squared_norm(field.offset)
+        total = total + cfg.weight_offset_depth * offset_in_depth(field)
     if cfg.correct_pose:
         total = total + cfg.weight_correction * squared_norm(field.correction)
     return total
