@@ -24,7 +24,7 @@ from scipy.optimize import linear_sum_assignment
 
 from gswap.body.models.anny import AnnyModel, AnnyRest
 from gswap.foundation.geometry import rotvec_to_matrix
-from gswap.foundation.landmarks import IRIS_LEFT, IRIS_RIGHT, LIPS
+from gswap.foundation.landmarks import IRIS_LEFT, IRIS_RIGHT, LIPS, OVAL
 from gswap.foundation.raster import Fragments, interpolate, rasterize_mesh
 from gswap.foundation.types import BodyShape, Camera
 
@@ -35,6 +35,8 @@ FACE_CENTRE = np.array([0.0, 0.02, -0.02])
 CAMERA = Camera(FOCAL, SIZE / 2, SIZE / 2, SIZE, SIZE)
 VIEWS = ((0, 0), (20, 0), (-20, 0), (0, 12), (0, -12), (40, 0), (-40, 0))
 """Yaw and pitch in degrees."""
+FRONTAL_YAW = 10
+"""Degrees: the face's outline slides over the skin when the head turns, so it is read off frontal pictures only."""
 CLOSED: dict[str, float] = {}
 OPEN = {"jawOpen": 0.35}
 SMILE = {
@@ -127,7 +129,7 @@ def collect(model: AnnyModel) -> list[list[tuple[int, np.ndarray, float]]]:
                     np.linalg.norm(normal, axis=1) * np.linalg.norm(a, axis=1) + 1e-12
                 )
                 for i, mark in enumerate(result.multi_face_landmarks[0].landmark):
-                    if i in LIPS and not expression:
+                    if (i in LIPS and not expression) or (i in OVAL and abs(yaw) > FRONTAL_YAW):
                         continue
                     hit = look_up(fragments, usable, mark.x * SIZE, mark.y * SIZE)
                     if hit is not None:

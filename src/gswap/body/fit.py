@@ -40,6 +40,8 @@ from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, Progress, Sh
 
 OFFSET_SIGMA = 2e-3
 """Metres: typical distance between the skin and the nearest face of the model's shape space."""
+WANDER_SHARE = 0.5
+"""Offsets of landmarks that wander over the skin (the face's outline) may be larger by this share of their spread."""
 BRIDGED_TRUST = 0.1
 """Weight of interpolated landmarks."""
 LOST_RESIDUAL = 0.05
@@ -152,7 +154,8 @@ def fit_faces(
         for _ in range(_STEPS_PER_SLOPE):
             parameters, key_states = solve_with_shape(lm, shape, key_states, key_obs, priors, slopes, cfg.shape_prior)
             shape = lm.face_shape(parameters)
-    sigma = np.full(SKIN_COUNT, OFFSET_SIGMA / np.sqrt(max(cfg.offset_prior, 1e-9)))
+    wander = WANDER_SHARE * lm.body.landmark_spread[:SKIN_COUNT]
+    sigma = np.hypot(OFFSET_SIGMA, wander) / np.sqrt(max(cfg.offset_prior, 1e-9))
     for _ in range(_OFFSET_ROUNDS):
         key_states = _each_alone(lm, shape, key_states, key_obs, priors)
         shape = solve_offsets(lm, shape, key_states, key_obs, sigma)

@@ -163,9 +163,9 @@ def turned_irises(shape: FaceShape, gaze: Float[np.ndarray, "2 2"]) -> Float[np.
 
 
 def landmark_weights(spread: Float[np.ndarray, "478"]) -> Float[np.ndarray, "478"]:
-    """Trust in each landmark: lips count most, lids and irises double, the sliding face oval a quarter."""
+    """Trust in each landmark: lips count most, lids and irises double, the sliding face oval less."""
     weights = np.ones(COUNT)
-    weights[list(OVAL)] = 0.25
+    weights[list(OVAL)] = 0.75
     weights[list(LIPS)] = 4.0
     weights[LIDS.ravel()] = 2.0
     weights[IRISES.ravel()] = 2.0
