@@ -22,10 +22,8 @@ def clip(moving_camera: bool, count: int = 14):
     wide = wall(WIDTH + 80, HEIGHT + 40)
     frames = []
     for t in range(count):
-        shift = (
-            np.array([30 + 20 * np.sin(0.5 * t), 15 + 6 * np.cos(0.7 * t)]) if moving_camera else np.array([20.0, 10.0])
-        )
-        view = np.array([[1.0, 0, -shift[0]], [0, 1, -shift[1]]])
+        dx, dy = (30 + 20 * np.sin(0.5 * t), 15 + 6 * np.cos(0.7 * t)) if moving_camera else (20.0, 10.0)
+        view = np.array([[1.0, 0, -dx], [0, 1, -dy]])
         background = cv2.warpAffine(wide, view, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC)
         frames.append(draw_person(background, 60 + 80 * t / (count - 1), 90))
     window = Window(np.zeros(count, int), np.zeros(count, int), WIDTH, HEIGHT)

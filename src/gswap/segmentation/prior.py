@@ -36,6 +36,8 @@ _NECK_SIDE = (0.55, 0.38)
 """Sideways distances between which skin beside the jaw stops being neck: there it is the inside of a hood or collar."""
 _THROAT, _THROAT_HAIR = (0.4, 0.2), 0.08
 """Sideways distances between which the neck becomes the throat, where long hair is this probable: it hangs beside."""
+_HAIR_WIDTH = 0.95
+"""Sideways distance beyond which pixels of the torso are clothes for certain."""
 _HAIR_DEPTH, _HAIR_THINS = 0.14, 0.14
 """Face units: how thick hair may be over the skull, and how fast it gets improbable beyond that."""
 _SHORT_JAW, _LONG_JAW = (0.2, 0.42), (-0.05, 0.15)
@@ -114,7 +116,7 @@ def hairless(layout: Layout, long_hair: bool) -> Float[np.ndarray, "h w"]:
     side = np.abs(layout.side)
     if not long_hair:
         return np.ones(side.shape, np.float32)
-    return ((side > _LONG_SIDE[1]) | (side < _THROAT[1])).astype(np.float32)
+    return ((side > _HAIR_WIDTH) | (side < _THROAT[1])).astype(np.float32)
 
 
 def hair_seeds(layout: Layout, person: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
