@@ -7,6 +7,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from clips import make_clip
@@ -148,8 +149,6 @@ def test_pixel_limit_is_read_from_the_header(tmp_path: Path) -> None:
 
 
 def test_sound_without_pictures_is_refused(tmp_path: Path) -> None:
-    import av
-
     path = tmp_path / "a.mp4"
     make_clip(tmp_path / "both.mp4", sound="aac")
     with av.open(str(tmp_path / "both.mp4")) as source, av.open(str(path), "w") as target:
@@ -163,8 +162,6 @@ def test_sound_without_pictures_is_refused(tmp_path: Path) -> None:
 
 
 def test_transparency_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    import av
-
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
@@ -209,6 +206,24 @@ def test_reading_from_the_middle_is_exact(tmp_path: Path) -> None:
                 for a, b in zip(frame.planes, whole[frame.index].planes, strict=True):
                     np.testing.assert_array_equal(a, b)
                 assert frame.pts == info.pts[frame.index]
+
+
+def test_frames_hidden_by_an_edit_list_do_not_count(tmp_path: Path) -> None:
+    """A clip cut without re-encoding starts at a key frame that is decoded but not shown."""
+    source, path = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    pictures = make_clip(source, pts=tuple(range(30)), options={"g": "10", "qp": "0"})
+    with av.open(str(source)) as whole, av.open(str(path), "w") as cut_clip:
+        stream = cut_clip.add_stream_from_template(whole.streams.video[0])
+        tick = int(Fraction(1, 25) / whole.streams.video[0].time_base)
+        for packet in whole.demux(whole.streams.video[0]):
+            if packet.size and packet.pts >= 10 * tick:
+                packet.pts, packet.dts, packet.stream = packet.pts - 15 * tick, packet.dts - 15 * tick, stream
+                cut_clip.mux(packet)
+    info = probe(path)
+    assert info.frame_count == 15 and info.pts[0] == 0 and not info.truncated
+    with VideoReader(info) as reader:
+        for frame in reader.frames():
+            np.testing.assert_array_equal(frame.planes[0], pictures[15 + frame.index][0])
 
 
 def test_damaged_frame_is_named(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ _FFV1_PLANAR = frozenset(
 )
 _FULL_H264_CHROMA = ((0, 0), (1, 0), (1, 1))
 _FULL_VP9_CHROMA = ((0, 0), (1, 0), (1, 1), (0, 1))
+_HDR_TRANSFERS = (16, 18)
+"""PQ and HLG (ITU-T H.273)."""
 _MAX_CRF, _MAX_VP9_CRF = 51, 63
 
 
@@ -97,6 +99,8 @@ def plan_output(info: VideoInfo, muxer: str) -> EncodePlan:
         if info.sample_aspect_ratio != (1, 1):
             shape = "{}:{}".format(*info.sample_aspect_ratio)
             notes += (f"The pixel shape {shape} is not marked in mkv and webm: name the output .mp4 to keep it.",)
+    if info.color.transfer in _HDR_TRANSFERS:
+        notes += ("The clip is HDR: its colour tags are kept, its mastering-display metadata is not.",)
     return EncodePlan(plan.muxer, plan.codec, plan.pixel_format, plan.layout, notes)
 
 
