@@ -98,7 +98,9 @@ def rasterize(
             image, alpha = composite(chosen, opacity[members], feature[members], (tx * TILE, ty * TILE, TILE, TILE))
             row.append(torch.cat([image, alpha[None]]))
         rows.append(torch.cat(row, 2))
-    both = torch.cat(rows, 1)[:, : camera.height, : camera.width]
+    # A sum over nothing: an image in which nothing is drawn still has (zero) gradients.
+    nothing = sum(tensor[:0].sum() for tensor in named.values())
+    both = torch.cat(rows, 1)[:, : camera.height, : camera.width] + nothing
     return both[:-1], both[-1]
 
 
