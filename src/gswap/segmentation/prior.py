@@ -26,7 +26,7 @@ _IN_NECK = (0.04, 0.64, 0.26, 0.06)
 _IN_TORSO = (0.01, 0.10, 0.84, 0.05)
 _ABOVE = (0.49, 0.005, 0.01, 0.495)
 _BELOW = (0.02, 0.02, 0.49, 0.47)
-_LONG_HAIR = 0.45
+_LONG_HAIR = 0.5
 """Probability of hair below the jaw when hair is long, fading out downwards."""
 _LONG_REACH = (-3.2, -1.2)
 """Heights between which long hair fades out."""
@@ -36,6 +36,8 @@ _NECK_SIDE = (0.55, 0.38)
 """Sideways distances between which skin beside the jaw stops being neck: there it is the inside of a hood or collar."""
 _THROAT, _THROAT_HAIR = (0.4, 0.2), 0.08
 """Sideways distances between which the neck becomes the throat, where long hair is this probable: it hangs beside."""
+_BARE_THROAT = 0.1
+"""Sideways distance within which a turned head's hair does not lie either."""
 _HAIR_WIDTH = 0.95
 """Sideways distance beyond which pixels of the torso are clothes for certain."""
 _HAIR_DEPTH, _HAIR_THINS = 0.14, 0.14
@@ -116,7 +118,7 @@ def hairless(layout: Layout, long_hair: bool) -> Float[np.ndarray, "h w"]:
     side = np.abs(layout.side)
     if not long_hair:
         return np.ones(side.shape, np.float32)
-    return ((side > _HAIR_WIDTH) | (side < _THROAT[1])).astype(np.float32)
+    return ((side > _HAIR_WIDTH) | (side < _BARE_THROAT)).astype(np.float32)
 
 
 def hair_seeds(layout: Layout, person: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
