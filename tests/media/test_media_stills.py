@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 from gswap.foundation.errors import InputError, MissingExtraError, MissingInputError
 from gswap.foundation.types import ImageStore
 from gswap.media.compare import contact_sheet, side_by_side
-from gswap.media.sequences import LayerWriter, read_mask_sequence, read_picture_sequence, straight_rgba, to_16_bit
+from gswap.media.sequences import read_mask_sequence
 from gswap.media.stills import find_photos, load_photo
 
 
@@ -160,28 +160,6 @@ def test_number_of_photos_is_checked(tmp_path: Path) -> None:
         find_photos([tmp_path])
 
 
-def test_layers_rebuild_the_picture(tmp_path: Path) -> None:
-    rng = np.random.default_rng(5)
-    rgb, plate = rng.integers(0, 256, (2, 20, 30, 3)).astype(np.uint8)
-    alpha = rng.random((20, 30))
-    writer = LayerWriter(tmp_path / "layers", 3)
-    writer.write("head", 1, straight_rgba(rgb, alpha))
-    writer.write("plate", 1, plate)
-    assert ("head", 1) in writer and ("head", 0) not in writer
-    head = cv2.imread(str(tmp_path / "layers/head/000001.png"), cv2.IMREAD_UNCHANGED)[:, :, [2, 1, 0, 3]] / 65535
-    ground = cv2.imread(str(tmp_path / "layers/plate/000001.png"), cv2.IMREAD_UNCHANGED)[:, :, ::-1] / 65535
-    rebuilt = head[:, :, :3] * head[:, :, 3:] + ground * (1 - head[:, :, 3:])
-    expected = (rgb * alpha[:, :, None] + plate * (1 - alpha[:, :, None])) / 255
-    assert np.abs(rebuilt - expected).max() < 2 / 65535
-
-
-def test_sixteen_bits() -> None:
-    assert to_16_bit(np.array([0, 128, 255], np.uint8)).tolist() == [0, 32896, 65535]
-    assert to_16_bit(np.array([0.0, 0.5, 1.0, 2.0])).tolist() == [0, 32768, 65535, 65535]
-    same = np.array([7], np.uint16)
-    assert to_16_bit(same) is same
-
-
 def test_masks_of_any_kind(tmp_path: Path) -> None:
     mask = np.zeros((40, 60), np.uint8)
     mask[10:20, 20:50] = 255
@@ -204,7 +182,6 @@ def test_wrong_sequences_are_refused(tmp_path: Path) -> None:
         read_mask_sequence(tmp_path, 2, (60, 40))
     with pytest.raises(InputError, match=r"80x40 pixels or of that shape, found 60x40"):
         read_mask_sequence(tmp_path, 1, (80, 40))
-    np.testing.assert_array_equal(read_picture_sequence(tmp_path, 1, (60, 40))[0], gradient())
     (tmp_path / "0.png").write_bytes(b"broken")
     with pytest.raises(InputError, match="damaged"):
         read_mask_sequence(tmp_path, 1, (60, 40))

@@ -1,4 +1,4 @@
-"""Numbered pictures in a folder: 16-bit layers out, masks and pictures of other tools in."""
+"""Numbered pictures in a folder, one per frame: the masks of other tools."""
 
 from __future__ import annotations
 
@@ -8,55 +8,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8, UInt16
+from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
 from gswap.foundation.errors import InputError, MissingInputError
-from gswap.foundation.store import PngStore
-from gswap.foundation.types import RgbImage, SoftMask
-from gswap.media.stills import load_photo
+from gswap.foundation.types import SoftMask
 
 SEQUENCE_SUFFIXES = frozenset((".png", ".tif", ".tiff", ".jpg", ".jpeg", ".webp"))
 _EIGHT_TO_SIXTEEN = 257
-"""65535 / 255: white stays white."""
-
-
-def to_16_bit(image: np.ndarray) -> np.ndarray:
-    """``uint8``, ``uint16`` or float in [0, 1] -> ``uint16``, white at 65535."""
-    if image.dtype == np.uint16:
-        return image
-    if image.dtype == np.uint8:
-        return image.astype(np.uint16) * np.uint16(_EIGHT_TO_SIXTEEN)
-    return np.rint(np.clip(image, 0.0, 1.0) * 65535).astype(np.uint16)
-
-
-def straight_rgba(rgb: np.ndarray, alpha: np.ndarray) -> UInt16[np.ndarray, "h w 4"]:
-    """Colour and matte -> 16-bit RGBA, straight: the colour is *not* multiplied by alpha."""
-    return np.dstack([to_16_bit(rgb), to_16_bit(alpha)])
-
-
-class LayerWriter:
-    """One 16-bit PNG per frame and layer: ``<folder>/<layer>/000000.png``, written atomically.
-
-    Args:
-        folder: Where the layers go; created when missing.
-        frame_count: Frames of the clip.
-    """
-
-    def __init__(self, folder: Path, frame_count: int) -> None:
-        self.folder = folder
-        self._frame_count = frame_count
-        self._stores: dict[str, PngStore] = {}
-
-    def write(self, layer: str, index: int, image: np.ndarray) -> None:
-        """Store a grey, RGB or RGBA image (``uint8``, ``uint16`` or float in [0, 1]) as a frame of a layer."""
-        if layer not in self._stores:
-            self._stores[layer] = PngStore(self.folder / layer, self._frame_count)
-        self._stores[layer].write(index, to_16_bit(image))
-
-    def __contains__(self, place: tuple[str, int]) -> bool:
-        layer, index = place
-        return (self.folder / layer / f"{index:06d}.png").exists()
+"""65535 / 255."""
 
 
 class MaskSequence(Sequence[SoftMask]):
@@ -71,20 +31,6 @@ class MaskSequence(Sequence[SoftMask]):
 
     def __getitem__(self, index: int, /) -> SoftMask:  # type: ignore[override]  # no slices
         return _read_mask(self._paths[index], self._size)
-
-
-class PictureSequence(Sequence[RgbImage]):
-    """RGB pictures of another tool, one per frame; read when asked for."""
-
-    def __init__(self, paths: list[Path], size: tuple[int, int]) -> None:
-        self._paths = paths
-        self._size = size
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: int, /) -> RgbImage:  # type: ignore[override]  # no slices
-        return _fit(load_photo(self._paths[index]), self._size, self._paths[index])
 
 
 def read_mask_sequence(folder: Path, frame_count: int, size: tuple[int, int]) -> MaskSequence:
@@ -105,13 +51,6 @@ def read_mask_sequence(folder: Path, frame_count: int, size: tuple[int, int]) ->
     masks = MaskSequence(_find(folder, frame_count), size)
     _ = masks[0]
     return masks
-
-
-def read_picture_sequence(folder: Path, frame_count: int, size: tuple[int, int]) -> PictureSequence:
-    """RGB pictures of a clip from a folder; arguments and errors as for :func:`read_mask_sequence`."""
-    pictures = PictureSequence(_find(folder, frame_count), size)
-    _ = pictures[0]
-    return pictures
 
 
 def _find(folder: Path, frame_count: int) -> list[Path]:
