@@ -182,6 +182,9 @@ def test_wrong_sequences_are_refused(tmp_path: Path) -> None:
         read_mask_sequence(tmp_path, 2, (60, 40))
     with pytest.raises(InputError, match=r"80x40 pixels or of that shape, found 60x40"):
         read_mask_sequence(tmp_path, 1, (80, 40))
+    png_bomb(tmp_path / "0.png", 40_000, 40_000)
+    with pytest.raises(InputError, match="damaged"):
+        read_mask_sequence(tmp_path, 1, (60, 40))
     (tmp_path / "0.png").write_bytes(b"broken")
     with pytest.raises(InputError, match="damaged"):
         read_mask_sequence(tmp_path, 1, (60, 40))

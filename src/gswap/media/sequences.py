@@ -82,7 +82,7 @@ def _read_mask(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "h w"]:
                 mask = np.rint(np.asarray(image).astype(np.float64) / _EIGHT_TO_SIXTEEN).astype(np.uint8)
             else:
                 mask = np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise InputError("Expected a mask, found a damaged picture.", hint="Export it again.", path=path) from error
     return np.ascontiguousarray(_fit(mask, size, path))
 
