@@ -2,7 +2,7 @@
 
 ::
 
-    python scripts/make_landmark_map.py
+    python scripts/make_landmark_map.py [--smplx SMPLX_NEUTRAL.npz]
 
 Renders people of several builds with several expressions from several sides, runs FaceMesh on every picture and takes,
 for each landmark, the point of the skin around which its hits gather. Inner-lip points come from open mouths only
@@ -22,9 +22,11 @@ import mediapipe as mp
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from gswap.body.models.anny import AnnyModel, AnnyRest
+from gswap.body.models.anny import AnnyModel, Region
+from gswap.body.models.smplx import REQUIRED, SmplxModel, read_arrays
 from gswap.foundation.geometry import rotvec_to_matrix
 from gswap.foundation.landmarks import IRIS_LEFT, IRIS_RIGHT, LIPS, OVAL
+from gswap.foundation.protocols import RestBody
 from gswap.foundation.raster import Fragments, interpolate, rasterize_mesh
 from gswap.foundation.types import BodyShape, Camera
 
@@ -58,15 +60,29 @@ SNAP = 5
 IRIS_SPREAD = 2e-3
 
 
-def people(model: AnnyModel) -> Iterator[AnnyRest]:
-    """Mean people of three ethnicities, both sexes and two builds."""
+def people(model: AnnyModel | SmplxModel) -> Iterator[RestBody]:
+    """Anny: mean people of three ethnicities, both sexes and two builds. SMPL-X: the mean and its main variations."""
+    neutral = model.neutral_shape()
+    if isinstance(model, SmplxModel):
+        for component, size in ((0, 0.0), (0, 1.5), (0, -1.5), (1, 1.5), (1, -1.5), (2, 1.5)):
+            shape = neutral.coefficients.copy()
+            shape[component] = size
+            yield model.rest(BodyShape(model.name, shape, neutral.offsets))
+        return
     for race, (gender, weight) in itertools.product(("african", "asian", "caucasian"), ((0.1, 0.4), (0.9, 0.6))):
         races = {r: float(r == race) for r in ("african", "asian", "caucasian")}
         shape = model.coefficients({"gender": gender, "weight": weight, **races})
-        yield model.rest(BodyShape(model.name, shape, np.zeros_like(model.neutral_shape().offsets)))
+        yield model.rest(BodyShape(model.name, shape, neutral.offsets))
 
 
-def render(model: AnnyModel, vertices: np.ndarray, gaze: np.ndarray = AHEAD) -> tuple[np.ndarray, Fragments]:
+def region(model: AnnyModel | SmplxModel, name: Region) -> np.ndarray:
+    """Share of each vertex in a region; SMPL-X files have no regions."""
+    return model.regions[name] if isinstance(model, AnnyModel) else np.zeros(len(model.part))
+
+
+def render(
+    model: AnnyModel | SmplxModel, vertices: np.ndarray, gaze: np.ndarray = AHEAD
+) -> tuple[np.ndarray, Fragments]:
     """Lambert-shaded picture with lips and irises painted on; ``gaze`` is the unit vector of the eyes."""
     fragments = rasterize_mesh(vertices, model.faces, CAMERA)
     a, b, c = (vertices[model.faces[:, k]] for k in range(3))
@@ -77,7 +93,7 @@ def render(model: AnnyModel, vertices: np.ndarray, gaze: np.ndarray = AHEAD) -> 
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
     light = 0.45 + 0.55 * np.clip(normal @ LIGHT, 0, 1)
     colour = np.tile(np.array(SKIN, float), (len(normal), 1))
-    colour[interpolate(fragments, model.faces, model.regions["lips"]) > 0.5] = LIP
+    colour[interpolate(fragments, model.faces, region(model, "lips")) > 0.5] = LIP
     seen = fragments.face >= 0
     part = model.part[model.faces[fragments.face[seen], 0]]
     points = interpolate(fragments, model.faces, vertices)
@@ -101,10 +117,10 @@ def turned(vertices: np.ndarray, centre: np.ndarray, turn: np.ndarray) -> np.nda
     return (vertices - centre) @ turn.T + [0, 0, DISTANCE]
 
 
-def collect(model: AnnyModel) -> list[list[tuple[int, np.ndarray, float]]]:
+def collect(model: AnnyModel | SmplxModel) -> list[list[tuple[int, np.ndarray, float]]]:
     """For every landmark its hits: face, barycentric coordinates, how much the surface faces the camera."""
     hits: list[list[tuple[int, np.ndarray, float]]] = [[] for _ in range(478)]
-    inside = model.regions["mouth"][model.faces].mean(1) > 0.5
+    inside = region(model, "mouth")[model.faces].mean(1) > 0.5
     usable = (model.part[model.faces[:, 0]] == 0) & ~inside
     found = total = 0
     with mp.solutions.face_mesh.FaceMesh(
@@ -189,7 +205,7 @@ def _closest_barycentric(point: np.ndarray, triangle: np.ndarray) -> np.ndarray:
 
 
 def gather(
-    model: AnnyModel, hits: list[list[tuple[int, np.ndarray, float]]]
+    model: AnnyModel | SmplxModel, hits: list[list[tuple[int, np.ndarray, float]]]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Triangles, barycentric coordinates and spread of the 468 skin landmarks."""
     rest = model.rest(model.neutral_shape()).vertices
@@ -217,7 +233,7 @@ def gather(
     return model.faces[faces], barycentric, spread
 
 
-def mirrored_faces(model: AnnyModel, rest: np.ndarray) -> np.ndarray:
+def mirrored_faces(model: AnnyModel | SmplxModel, rest: np.ndarray) -> np.ndarray:
     """For every face the face whose centre is nearest to its mirror image."""
     from scipy.spatial import cKDTree
 
@@ -225,7 +241,7 @@ def mirrored_faces(model: AnnyModel, rest: np.ndarray) -> np.ndarray:
     return cKDTree(centre).query(centre * [-1, 1, 1])[1]
 
 
-def iris_points(model: AnnyModel, ring: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def iris_points(model: AnnyModel | SmplxModel, ring: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Triangles and barycentric coordinates of the 10 iris landmarks. ``ring``: (2, 4, 2) directions in the image."""
     rest = model.rest(model.neutral_shape()).vertices
     triangles, barycentric = [], []
@@ -244,7 +260,7 @@ def iris_points(model: AnnyModel, ring: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.array(triangles), np.array(barycentric)
 
 
-def ring_directions(model: AnnyModel) -> np.ndarray:
+def ring_directions(model: AnnyModel | SmplxModel) -> np.ndarray:
     """Where the four ring points lie around the iris centre (2 eyes, 4, 2), read off a frontal picture."""
     rest = next(people(model))
     centre = rest.joints[list(model.rig.eyes)].mean(0) + FACE_CENTRE
@@ -261,25 +277,30 @@ def ring_directions(model: AnnyModel) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=DATA / "landmarks.npz")
+    parser.add_argument("--smplx", type=Path, help="map the landmarks of this SMPLX_*.npz instead of Anny's")
+    parser.add_argument("--output", type=Path, help="default: the package data, or beside the SMPL-X file")
     parser.add_argument("--picture", type=Path, help="draw the result on a frontal picture")
     args = parser.parse_args()
     nothing = {"triangles": np.zeros((478, 3)), "barycentric": np.zeros((478, 3)), "spread": np.zeros(478)}
-    with np.load(DATA / "anny_slice.npz", allow_pickle=False) as archive:
-        model = AnnyModel({k: archive[k] for k in archive.files}, nothing)
+    if args.smplx:
+        model: AnnyModel | SmplxModel = SmplxModel(read_arrays(args.smplx, REQUIRED), nothing)
+    else:
+        with np.load(DATA / "anny_slice.npz", allow_pickle=False) as archive:
+            model = AnnyModel({k: archive[k] for k in archive.files}, nothing)
+    output = args.output or (args.smplx.with_suffix(".landmarks.npz") if args.smplx else DATA / "landmarks.npz")
     triangles, barycentric, spread = gather(model, collect(model))
     iris_triangles, iris_barycentric = iris_points(model, ring_directions(model))
     triangles = np.concatenate([triangles, iris_triangles]).astype(np.uint16)
     barycentric = np.concatenate([barycentric, iris_barycentric]).astype(np.float32)
     spread = np.append(spread, np.full(10, IRIS_SPREAD)).astype(np.float32)
-    np.savez_compressed(args.output, triangles=triangles, barycentric=barycentric, spread=spread)
+    np.savez_compressed(output, triangles=triangles, barycentric=barycentric, spread=spread)
     mm = 1e3 * spread
     print(f"spread: median {np.median(mm):.2f} mm, 90 % {np.percentile(mm, 90):.2f} mm, largest {mm.max():.2f} mm")
     if args.picture:
         draw(model, triangles.astype(int), barycentric, args.picture)
 
 
-def draw(model: AnnyModel, triangles: np.ndarray, barycentric: np.ndarray, path: Path) -> None:
+def draw(model: AnnyModel | SmplxModel, triangles: np.ndarray, barycentric: np.ndarray, path: Path) -> None:
     rest = model.rest(model.neutral_shape())
     vertices = rest.vertices + model.actions.combine(np.array([OPEN.get(n, 0.0) for n in model.action_names]))
     centre = rest.joints[list(model.rig.eyes)].mean(0) + FACE_CENTRE
