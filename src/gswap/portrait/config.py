@@ -59,7 +59,9 @@ class FitConfig:
     paper_literal: bool = False
     """ReLU after the rerenderer's last layer and an encoder padded to 8 input channels, as printed."""
 
-    # ---- learning rates (Adam, eps 1e-15, betas 0.9 and 0.99)
+    # ---- learning rates (Adam, betas 0.9 and 0.99)
+    damping: float = 1.0
+    """How much Gaussians that hardly show are held back; 0 = not at all (they become floaters from other sides)."""
     rate_features: float = 1e-2
     """Features."""
     rate_opacity: float = 5e-2

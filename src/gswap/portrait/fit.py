@@ -33,6 +33,18 @@ RIM = 2
 """Pixels along the rim of the head that give no colour: a little background is mixed into them."""
 SEEN = 0.05
 """Gaussians with less total weight than this in those frames take the colour of the nearest seen one."""
+DAMPING = {
+    "field.features": 6e-3,
+    "field.opacity_logit": 2e-3,
+    "field.log_scale": 2e-3,
+    "field.rotation": 5e-4,
+    "field.offset": 2.0,
+}
+"""Adam's epsilon times the number of Gaussians (gradients fall as that number grows): a fifth of the median gradient.
+
+Adam makes steps of one size out of gradients of any size, so that Gaussians which hardly show (behind the ears, at
+grazing angles) would walk at random; with an epsilon of the order of a weak gradient they stay where they began.
+"""
 REGULARISE_EVERY = 4
 PERCEPTUAL_EVERY = 4
 BLINK, JAW_OPEN = ("eyeBlinkLeft", "eyeBlinkRight"), "jawOpen"
@@ -79,7 +91,7 @@ def fit_portrait(
     if start is not None:
         _adopt(portrait, start)
     names = _trainable(portrait.network, cfg)
-    optimizer = _optimizer(names, cfg)
+    optimizer = _optimizer(names, len(portrait.binding), cfg)
     curve = Curve([], []) if state is None else read_checkpoint(state, portrait, optimizer, names)
     geometry = TrackGeometry(portrait.surface, portrait.binding, drive, model)
     laplacian = MeshLaplacian(portrait.surface)
@@ -173,7 +185,7 @@ def _trainable(network: nn.Module, cfg: FitConfig) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in network.named_parameters() if name not in frozen}
 
 
-def _optimizer(names: dict[str, nn.Parameter], cfg: FitConfig) -> torch.optim.Adam:
+def _optimizer(names: dict[str, nn.Parameter], gaussians: int, cfg: FitConfig) -> torch.optim.Adam:
     rates = {
         "field.features": cfg.rate_features,
         "field.opacity_logit": cfg.rate_opacity,
@@ -184,11 +196,12 @@ def _optimizer(names: dict[str, nn.Parameter], cfg: FitConfig) -> torch.optim.Ad
         "field.condition": cfg.rate_condition,
         "field.correction": cfg.rate_correction,
     }
-    groups = [
-        {"params": [parameter], "lr": rates.get(name, cfg.rate_networks), "base": rates.get(name, cfg.rate_networks)}
-        for name, parameter in names.items()
-    ]
-    return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
+    groups = []
+    for name, parameter in names.items():
+        rate = rates.get(name, cfg.rate_networks)
+        damping = cfg.damping * DAMPING.get(name, 0.0) / gaussians
+        groups.append({"params": [parameter], "lr": rate, "base": rate, "eps": max(damping, 1e-15)})
+    return torch.optim.Adam(groups, betas=(0.9, 0.99), fused=True)
 
 
 def _adopt(portrait: Portrait, start: Portrait) -> None:
