@@ -54,6 +54,12 @@ class SelectConfig:
     """Price of a switch of the photo for the eyes."""
     switch_mouth: float = 1.2
     """Price of a switch of the photo for the mouth."""
+    mirror: bool = True
+    """Let mirrored photos stand in for a side of the head that no photo shows."""
+    mirror_base: float = 2.5
+    """Price of a mirrored photo for the head."""
+    mirror_part: float = 1.0
+    """Price of a mirrored photo for eyes or mouth."""
     crossfade: float = 1.2
     """Gaussian over the one-hot choices, frames."""
     gap_enough: float = 0.75

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from gswap.foundation.geometry import project
-from gswap.foundation.imaging import blur
+from gswap.foundation.imaging import blur, disc
 from gswap.foundation.landmarks import LIP_RINGS_LOWER, LIP_RINGS_UPPER, face_triangles
 from gswap.foundation.raster import Fragments, rasterize
 from gswap.foundation.types import Camera
@@ -21,6 +21,8 @@ from gswap.swap.embedded.retarget import EYES, Similarity
 
 HALF = 2
 """Smooth fields are computed at this fraction of the output's resolution."""
+SEAM = 5
+"""Width of the seam between face mesh and rigid head over which the map is smoothed, pixels."""
 RADIAL_BINS = 72
 """Directions in the image in which the hair's outline is measured."""
 
@@ -222,7 +224,16 @@ def photo_map(
     residual[seen] = exact - rigid[seen]
     outside = cv2.resize(_extend(residual, seen, geometry.face_width, cfg), (w, h), interpolation=cv2.INTER_LINEAR)
     outside[seen] = residual[seen]
+    _smooth_seam(outside, seen)
     return rigid + outside
+
+
+def _smooth_seam(residual: Float[np.ndarray, "h w 2"], seen: Bool[np.ndarray, "h w"]) -> None:
+    """Smooth the residual across the face mesh's outline (in place): grazing triangles there are noisy."""
+    mask = seen.astype(np.uint8)
+    kernel = disc(SEAM)
+    seam = cv2.dilate(mask, kernel) != cv2.erode(mask, kernel)
+    residual[seam] = blur(cv2.medianBlur(residual, 5), 0.4 * SEAM)[seam]
 
 
 def _extend(residual: np.ndarray, seen: np.ndarray, width: float, cfg: MapConfig) -> np.ndarray:

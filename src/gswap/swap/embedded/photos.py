@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from gswap.foundation.imaging import fill_polygon
+from gswap.foundation.imaging import disc, fill_polygon, largest_component
 from gswap.foundation.landmarks import LIPS_INNER, LIPS_OUTER, face_height, face_width
 from gswap.foundation.types import Camera, PhotoSet
 from gswap.swap.embedded.lift import Lifted
@@ -18,6 +18,8 @@ HEAD_BOX = (1.4, 1.3, 1.5)
 """Kept around the face mesh: sideways in face widths; up and down in face heights."""
 EDGE_FADE = 8.0
 """Pixels over which the head fades out at a photo's edge."""
+SOLID, SOFT_REACH = 100, 13
+"""Matte level that joins pieces together, and diameter in pixels of its soft surroundings."""
 GREYISH = 0.05
 """Saturation limit below which a picture is taken for grey."""
 HAIR_EDGE_FADE = 0.08
@@ -51,6 +53,7 @@ def _ready(photos: PhotoSet, people: Lifted, i: int, width: float) -> ReadyPhoto
     points = people.image[i]
     foreground, alpha = photos.foreground[i], photos.alpha[i].astype(np.float32)
     h, w = alpha.shape
+    alpha *= _one_piece(alpha)
     fw, fh = float(face_width(points)), float(face_height(points))
     bottom = HAIR_EDGE_FADE * h if photos.long_hair else EDGE_FADE + 2
     x = np.arange(w, dtype=np.float32)
@@ -75,6 +78,12 @@ def _ready(photos: PhotoSet, people: Lifted, i: int, width: float) -> ReadyPhoto
         Camera(focal, (camera.cx - x0) * sx, (camera.cy - y0) * sy, *size),
         fw * scale,
     )
+
+
+def _one_piece(alpha: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """1 around the matte's largest piece: scraps of background are not head."""
+    piece = largest_component(alpha > SOLID).astype(np.uint8)
+    return cv2.dilate(piece, disc(SOFT_REACH)).astype(np.float32)
 
 
 def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.ndimage import gaussian_filter1d
 
 from gswap.foundation.errors import InputError
@@ -15,11 +15,12 @@ from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, PhotoSet, Ta
 from gswap.swap.config import SwapConfig
 from gswap.swap.embedded.densemap import Head, hair_shell
 from gswap.swap.embedded.lift import Lifted, lift, smooth_in_shots, valid_runs
+from gswap.swap.embedded.mirror import join_people, mirror_people, mirror_photos, mirrored_landmarks
 from gswap.swap.embedded.mouth import GAP_SHUT
 from gswap.swap.embedded.photos import ReadyPhoto, equalise, ready_photos, teeth_share
 from gswap.swap.embedded.relight import Complexion, adopted_gain, measure_complexion
 from gswap.swap.embedded.retarget import EYES, Face, Retargeted, Similarity, align, neutral_face, retarget
-from gswap.swap.embedded.select import Choice, Missing, MouthLook, advise, choose, interior_fits, view_angles
+from gswap.swap.embedded.select import Choice, Missing, MouthLook, Views, advise, choose, interior_fits, view_angles
 
 COLOUR_SAMPLES = 20
 """Frames over which the target's complexion is averaged."""
@@ -35,9 +36,11 @@ class Plan:
 
     frames: Lifted
     people: Lifted
-    """The photos with a face."""
+    """The photos that are used."""
     photo_numbers: Int[np.ndarray, "n"]
     """Their numbers among all photos."""
+    mirrored: Bool[np.ndarray, "n"]
+    """Which of them are seen in a mirror."""
     to_target: Similarity
     posed: Retargeted
     choice: Choice
@@ -91,20 +94,31 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
     to_target = align(source_neutral, target_neutral)
     neutral = to_target(source_neutral)
     posed = retarget(local, target_neutral, neutral, cfg.retarget)
-    angle = view_angles(people, frames, to_target)
-    looks = (_look_of_frames(inputs.target, frames, local, runs), _look_of_photos(images, people))
-    choice = choose(posed.local, to_target(people.local), neutral, angle, looks, runs, cfg.select)
+    seen_angle = view_angles(people, frames, to_target).min(1)
+    everybody, pictures = people, images
+    if cfg.select.mirror:
+        everybody = join_people(people, mirror_people(people, mirrored_landmarks(inputs.model)))
+        pictures = _join_photos(images, mirror_photos(images))
+    mirrored = np.arange(len(everybody.valid)) >= len(numbers)
+    looks = (_look_of_frames(inputs.target, frames, local, runs), _look_of_photos(pictures, everybody))
+    views = Views(view_angles(everybody, frames, to_target), mirrored)
+    choice = choose(posed.local, to_target(everybody.local), neutral, views, looks, runs, cfg.select)
+    kept = np.flatnonzero((choice.base + choice.eyes + choice.mouth)[frames.valid].max(0) > 0)
+    choice, looks = choice.columns(kept), (looks[0], looks[1].rows(kept))
+    everybody, pictures = _subset(everybody, kept), _subset_photos(pictures, kept)
     widest = float(np.nanmax(face_width(frames.image)))
-    ready = ready_photos(images, people, cfg.map.photo_margin * widest)
+    ready = ready_photos(pictures, everybody, cfg.map.photo_margin * widest)
     usual = int(np.bincount(choice.base[frames.valid].argmax(1), minlength=len(ready)).argmax())
     photos = tuple(equalise(ready, usual))
-    head_shell = hair_shell(_skull(inputs.model, inputs.photo_body.shape), people, list(photos), cfg.map)
-    lids = _borrowed_lids(posed, people, source_neutral, choice)
+    whole = ready_photos(images, people, cfg.map.photo_margin * widest)
+    head_shell = hair_shell(_skull(inputs.model, inputs.photo_body.shape), people, whole, cfg.map)
+    lids = _borrowed_lids(posed, everybody, source_neutral, choice)
     teeth = looks[1].teeth
     return Plan(
         frames=frames,
-        people=people,
-        photo_numbers=numbers,
+        people=everybody,
+        photo_numbers=np.tile(numbers, 2)[kept],
+        mirrored=mirrored[kept],
         to_target=to_target,
         posed=posed,
         choice=choice,
@@ -118,7 +132,7 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
         ),
         borrowed_lids=lids,
         teeth_photo=int(teeth.argmax()) if teeth.max() > SHOWS_TEETH else -1,
-        advice=advise(_missing(frames, looks, lids, angle, cfg), cfg.select),
+        advice=advise(_missing(frames, looks, lids, seen_angle, cfg), cfg.select),
         long_hair=images.long_hair,
     )
 
@@ -147,6 +161,17 @@ def _subset_photos(photos: PhotoSet, numbers: Int[np.ndarray, "n"]) -> PhotoSet:
         pick(photos.alpha),
         pick(photos.foreground),
         photos.long_hair,
+    )
+
+
+def _join_photos(a: PhotoSet, b: PhotoSet) -> PhotoSet:
+    return PhotoSet(
+        a.rgb + b.rgb,
+        a.head + b.head,
+        a.person + b.person,
+        a.alpha + b.alpha,
+        a.foreground + b.foreground,
+        a.long_hair,
     )
 
 
@@ -198,12 +223,10 @@ def _borrowed_lids(posed: Retargeted, people: Lifted, neutral: Face, choice: Cho
 
 
 def _missing(
-    frames: Lifted, looks: tuple[MouthLook, MouthLook], lids: np.ndarray, angle: np.ndarray, cfg: SwapConfig
+    frames: Lifted, looks: tuple[MouthLook, MouthLook], lids: np.ndarray, nearest: np.ndarray, cfg: SwapConfig
 ) -> Missing:
     open_mouth = frames.valid & (np.nan_to_num(looks[0].gap) > 0.05)
     open_mouth &= ~interior_fits(*looks, cfg.select).any(1)
-    nearest = np.full(len(frames.valid), np.nan)
-    nearest[frames.valid] = angle[frames.valid].min(1)
     to_camera = np.einsum("tji,tj->ti", frames.rotation, -frames.translation)
     yaw = np.degrees(np.arctan2(-to_camera[:, 0], -to_camera[:, 2]))
     return Missing(open_mouth, frames.valid & (lids.max(1) > 0.5), nearest, yaw)

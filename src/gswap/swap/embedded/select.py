@@ -37,6 +37,20 @@ class Choice:
     interior: Float[np.ndarray, "t"]
     """Share of the mouth's interior that comes from the photo chosen for the mouth; the rest has no photo."""
 
+    def columns(self, kept: Int[np.ndarray, "k"]) -> Choice:
+        """Only some of the photos."""
+        return Choice(self.base[:, kept], self.eyes[:, kept], self.mouth[:, kept], self.angle[:, kept], self.interior)
+
+
+@dataclass(frozen=True)
+class Views:
+    """From where frames and photos see the head."""
+
+    angle: Costs
+    """See :class:`Choice`."""
+    mirrored: Bool[np.ndarray, "n"]
+    """Which photos are seen in a mirror."""
+
 
 @dataclass(frozen=True)
 class MouthLook:
@@ -46,6 +60,10 @@ class MouthLook:
     """Inner-lip gap in eye distances."""
     teeth: Float[np.ndarray, "t"]
     """Share of the interior that is teeth, 0 to 1."""
+
+    def rows(self, kept: Int[np.ndarray, "k"]) -> MouthLook:
+        """Only some of the images."""
+        return MouthLook(self.gap[kept], self.teeth[kept])
 
 
 def viterbi(costs: Costs, switch: float) -> Int[np.ndarray, "t"]:
@@ -88,7 +106,7 @@ def choose(
     posed: Points,
     photos: Points,
     neutral: Face,
-    angle: Costs,
+    views: Views,
     looks: tuple[MouthLook, MouthLook],
     runs: list[tuple[int, int]],
     cfg: SelectConfig,
@@ -99,11 +117,12 @@ def choose(
         posed: The retargeted landmarks of every frame, target head frame.
         photos: The photos' landmarks in the same frame.
         neutral: The source's neutral face in the same frame.
-        angle: See :class:`Choice`.
+        views: Viewing angles; which photos are mirrored.
         looks: Mouths of the frames and of the photos.
         runs: Stretches of valid frames.
         cfg: Constants.
     """
+    angle = views.angle
     count, n = angle.shape
     unit = float(np.linalg.norm(neutral[33] - neutral[263]))
     eye_weight = eye_region(neutral)
@@ -116,6 +135,9 @@ def choose(
     base_cost = angle / cfg.angle_base + whole / cfg.expression + expressive / cfg.expression + mouth / cfg.mouth_base
     eyes_cost = eyes / cfg.eyes + angle / cfg.angle_part
     mouth_cost = mouth / cfg.mouth + angle / cfg.angle_part + mouth_mismatch(*looks, cfg)
+    base_cost = base_cost + cfg.mirror_base * views.mirrored
+    eyes_cost = eyes_cost + cfg.mirror_part * views.mirrored
+    mouth_cost = mouth_cost + cfg.mirror_part * views.mirrored
     enough = interior_fits(*looks, cfg)
     weights = {name: np.zeros((count, n)) for name in ("base", "eyes", "mouth")}
     interior = np.zeros(count)

@@ -36,6 +36,8 @@ class FrameChoice(TypedDict):
     base: int
     eyes: int
     mouth: int
+    mirrored: bool
+    """The head's photo is seen in a mirror."""
     angle: float
     """Degrees between the head's photo and the frame."""
 
@@ -94,7 +96,8 @@ class EmbeddedSwapper:
         weights, numbers = self.plan.choice, self.plan.photo_numbers
         base = int(weights.base[t].argmax())
         eyes, mouth = int(numbers[weights.eyes[t].argmax()]), int(numbers[weights.mouth[t].argmax()])
-        return FrameChoice(base=int(numbers[base]), eyes=eyes, mouth=mouth, angle=float(weights.angle[t, base]))
+        mirrored, angle = bool(self.plan.mirrored[base]), float(weights.angle[t, base])
+        return FrameChoice(base=int(numbers[base]), eyes=eyes, mouth=mouth, mirrored=mirrored, angle=angle)
 
     def frame(self, t: int) -> SwapFrame:
         """Make frame ``t`` of I_gen.
@@ -117,7 +120,8 @@ class EmbeddedSwapper:
             crop.cut(store[t]).astype(np.float32) / 255 for store in (target.person, target.head, target.neck)
         )
         head = self._head(t, geometry, scene, points_b)
-        head.alpha, head.colour = trim(head.alpha, head.colour, points, plan.long_hair, cfg.trim)
+        torso = np.clip(person - np.maximum(head_b, neck_b), 0, 1)
+        head.alpha, head.colour = trim(head.alpha, head.colour, points, torso, plan.long_hair, cfg.trim)
         size = head.alpha.shape
         skin_a = skin_mask(points, *size) & (head.alpha > 0.9)
         skin_b = skin_mask(points_b, *size) & (np.maximum(head_b, neck_b) > 0.5)

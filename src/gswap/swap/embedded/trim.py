@@ -20,7 +20,7 @@ OFF_THE_JAW = 0.10
 """Distance from the face from which a photo's pixels below the ears are surely not the head, face heights."""
 HAZE = 0.4
 """Matte below which a skin edge is taken for background."""
-NECK_HALF_WIDTH = 0.55
+NECK_HALF_WIDTH = 0.9
 """Long hair: skin further from the axis than this is not neck, face widths."""
 
 
@@ -28,6 +28,7 @@ def trim(
     alpha: Float[np.ndarray, "h w"],
     colour: Float[np.ndarray, "h w 3"],
     points: Points2,
+    torso: Float[np.ndarray, "h w"],
     long_hair: bool,
     cfg: TrimConfig,
 ) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w 3"]]:
@@ -37,6 +38,7 @@ def trim(
         alpha: Warped matte of head and neck.
         colour: Warped foreground, float levels.
         points: Landmarks of the source's face in the output.
+        torso: Where the target wears something, [0, 1]: the photo's neck does not lie on a collar.
         long_hair: The source's hair falls below the jaw: keep it, cut skin only.
         cfg: Constants.
     """
@@ -51,9 +53,11 @@ def trim(
     skin = skin_mask(scaled, size[1], size[0])
     lab = cv2.cvtColor(np.clip(small, 0, 255).astype(np.uint8), cv2.COLOR_RGB2LAB).astype(np.float32)
     reach = distance / ruler.height
-    fade = _fall(reach, cfg.jaw_fade)
+    dressed = cv2.resize(torso, size, interpolation=cv2.INTER_AREA)
+    fade = _fall(reach, cfg.jaw_fade) * (1 - dressed) + _fall(reach, cfg.ear_fade) * dressed
     if long_hair:
-        below = blur(((height < 0.30) & (lateral < 0.60)).astype(np.float32), 0.03 * ruler.width)
+        neck = ((height < 0.30) & (lateral < 0.60)) | (height < -0.05)
+        below = blur(neck.astype(np.float32), 0.03 * ruler.width)
         cut = below * blur(_neck_skin(lab, skin, lateral), 0.75) * (1 - fade)
     else:
         beside = np.clip(height / 0.06, 0, 1)
