@@ -13,21 +13,19 @@ from gswap.pipeline.job import SwapResult, run_job
 from gswap.pipeline.observer import StepObserver
 
 
-def run_demo(out: Path, size: int, frames: int, seeds: tuple[int, int], observer: StepObserver) -> SwapResult:
+def run_demo(out: Path, observer: StepObserver, **options: int) -> SwapResult:
     """Render the inputs, swap, and leave ``out.mp4``, ``compare.mp4``, ``sheet.png`` and the report in ``out``.
 
     Args:
         out: Folder; made if missing. What an earlier demo left there is replaced or reused.
-        size: Side of the clip, pixels.
-        frames: Length of the clip.
-        seeds: Who gives the head, and who is in the clip.
         observer: Told of the progress.
+        options: Fields of :class:`~gswap.people.clips.DemoConfig`: size, frames, seeds.
 
     Raises:
         GswapError: See :func:`gswap.pipeline.job.run_job`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    config = DemoConfig(size=size, frames=frames, seed_source=seeds[0], seed_target=seeds[1])
+    config = DemoConfig(**options)
     observer.started("people", 0, 9)
     made = demo_inputs(out, config, lambda done, total, note="": observer.progress("people", done, total, note))
     record = consent.new_record(

@@ -117,9 +117,9 @@ class Demo:
     """Width and height of the clip, in pixels."""
     frames: int = 60
     """Length of the clip, in frames."""
-    seed_source: int = 212
-    """Who gives the head."""
-    seed_target: int = 217
+    seed_source: int | None = None
+    """Who gives the head; default: a pair that looks well."""
+    seed_target: int | None = None
     """Who is in the clip."""
     json: bool = False
     """Machine-readable progress on standard output, one JSON object a line."""
@@ -130,7 +130,9 @@ class Demo:
         """Do it."""
         from gswap.apps.demo import run_demo
 
-        result = run_demo(self.out, self.size, self.frames, (self.seed_source, self.seed_target), terminal)
+        seeds = {"seed_source": self.seed_source, "seed_target": self.seed_target}
+        chosen = {name: seed for name, seed in seeds.items() if seed is not None}
+        result = run_demo(self.out, terminal, size=self.size, frames=self.frames, **chosen)
         terminal.emit("result", out=str(result.out), report=str(result.report), sheet=str(result.sheet))
         terminal.say(f"Video:         {result.out}")
         terminal.say(f"Side by side:  {self.out / 'compare.mp4'}")
