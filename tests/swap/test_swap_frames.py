@@ -116,7 +116,7 @@ def test_a_hand_before_the_face_stays_in_front(model, clip, people):
     assert np.array_equal(frame.rgb[inside], rgb[t][inside])
     assert frame.head[inside].max() == 0
     without = make(model, covered, people, SwapConfig(occluders=False)).frame(t)
-    assert without.head[inside].min() > 200
+    assert np.median(without.head[inside]) == 255
 
 
 def test_frames_without_a_face_are_refused(model, clip, people):
