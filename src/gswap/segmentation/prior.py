@@ -25,7 +25,7 @@ _UNDER_CHIN = (0.72, 0.23, 0.03, 0.02)
 _IN_NECK = (0.04, 0.64, 0.26, 0.06)
 _IN_TORSO = (0.01, 0.10, 0.84, 0.05)
 _ABOVE = (0.49, 0.005, 0.01, 0.495)
-_BELOW = (0.02, 0.02, 0.49, 0.47)
+_BELOW = (0.003, 0.02, 0.5, 0.477)
 _LONG_HAIR = 0.5
 """Probability of hair below the jaw when hair is long, fading out downwards."""
 _LONG_REACH = (-3.2, -1.2)
