@@ -52,8 +52,9 @@ def rasterize(
     """
     require()
     check(means, quats, scales, opacities, features, camera)
-    one = (t[None] for t in (means, quats, scales, opacities, features))
-    images, alphas = rasterize_batch(*one, [camera], near=near)
+    images, alphas = rasterize_batch(
+        means[None], quats[None], scales[None], opacities[None], features[None], [camera], near=near
+    )
     return images[0], alphas[0]
 
 
