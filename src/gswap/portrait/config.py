@@ -45,7 +45,7 @@ class FitConfig:
     opacity: float = 0.6
     """Initial opacity."""
     temporal: Literal["none", "add", "mlp"] = "none"
-    """How the temporal condition c_t acts on the features. It averages away by itself on flickering I_gen; see docs."""
+    """How the temporal condition c_t acts on the features. Frame-random flicker averages away without it."""
     offsets: bool = True
     """Let Gaussians leave the surface in the frame of their face (hair)."""
     vertex_offsets: bool = True

@@ -22,6 +22,8 @@ from gswap.portrait.preview import to_rgb
 
 FILL = 0.72
 """Share of the image's side that the head's height takes."""
+HEAD = 0.5
+"""Vertices with more head weight than this are framed."""
 REACH = 3
 """Pixels: half the receptive field of the rerenderer."""
 NECK_SHOWN = 0.25
@@ -100,10 +102,11 @@ def render_alone(
     field, condition = portrait.network.field, mean_condition(portrait)
     plate = torch.tensor(background)[None, :, None, None].expand(1, 3, side, side)
     plate = plate.contiguous(memory_format=torch.channels_last)
+    on_head = portrait.surface.head_weight > HEAD
     camera: Camera | None = None
     for t in range(len(track)):
         posed = geometry[t]
-        camera = camera or framing_camera(posed.vertices.numpy(), side)
+        camera = camera or framing_camera(posed.vertices.numpy()[on_head], side)
         with torch.no_grad():
             weight = field.head_weight.index_select(0, posed.visible)[:, 0]
             shown = ((weight - NECK_SHOWN) / NECK_FADE).clamp(0, 1)
