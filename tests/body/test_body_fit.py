@@ -5,6 +5,7 @@ import pytest
 
 from gswap.body.bias import apply_bias, measure_bias, retrack
 from gswap.body.config import FitConfig
+from gswap.body.draw import draw_overlay
 from gswap.body.fit import fit_track, observe, runs, start
 from gswap.body.gauss_newton import Observations, Priors, States, linearise, project, solve_shot
 from gswap.body.landmark_model import gaze_rotation, landmark_model
@@ -15,7 +16,7 @@ from gswap.body.smooth import smooth_track
 from gswap.foundation.errors import InputError, UsageError
 from gswap.foundation.geometry import matrix_to_rotvec, rotvec_to_matrix
 from gswap.foundation.landmarks import LIPS_INNER_LOWER, LIPS_INNER_UPPER
-from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, Shot
+from gswap.foundation.types import BodyShape, BodyTrack, Camera, FaceTrack, Shot
 
 SIZE = (640, 480)
 FOCAL = 2.2 * 640
@@ -299,3 +300,16 @@ def test_offsets_follow_the_surface_and_do_not_leak_between_the_lips(model):
     assert upper < -1.5e-3 and abs(lower) < 0.5e-3
     assert np.abs(field[model.head_weight < 0.3]).max() == 0
     assert np.linalg.norm(field, axis=1).max() < 6e-3
+
+
+def test_the_overlay_shows_mesh_landmarks_and_confidence(model, truth, faces):
+    image = np.full((SIZE[1], SIZE[0], 3), 40, np.uint8)
+    mesh = model.pose(truth, model.rest(truth.shape), 0)
+    camera = Camera(FOCAL, SIZE[0] / 2, SIZE[1] / 2, *SIZE)
+    drawn = draw_overlay(image, mesh, model, camera, faces.landmarks[0], 0.5)
+    x, y = np.floor(faces.landmarks[0, 4, :2]).astype(int)
+    assert (drawn[y, x] != image[y, x]).any() and drawn[y, x, 1] > 150
+    half = SIZE[0] // 2
+    without = draw_overlay(image, mesh, model, camera, faces.landmarks[0])
+    assert (drawn[0, :half] == drawn[0, 0]).all() and (drawn[0, half:] == without[0, half:]).all()
+    assert (image == 40).all()

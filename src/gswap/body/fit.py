@@ -187,10 +187,11 @@ def start(lm: LandmarkModel, shape: FaceShape, obs: Observations, lengths: Int[n
             camera = np.array([[f, 0, cx], [0, f, cy], [0, 0, 1]])
             pixels = np.ascontiguousarray(obs.landmarks[t][stable])
             if guess is None:
-                _, r, s = cv2.solvePnP(points, pixels, camera, _NO_DISTORTION, flags=cv2.SOLVEPNP_SQPNP)
-            else:
-                r, s = guess
+                _, *guess = cv2.solvePnP(points, pixels, camera, _NO_DISTORTION, flags=cv2.SOLVEPNP_SQPNP)
+            r, s = guess
             _, r, s = cv2.solvePnP(points, pixels, camera, _NO_DISTORTION, r, s, True, flags=cv2.SOLVEPNP_ITERATIVE)
+            if s[2, 0] <= 0:  # the refinement went through the camera: start afresh, unrefined
+                _, r, s = cv2.solvePnP(points, pixels, camera, _NO_DISTORTION, flags=cv2.SOLVEPNP_SQPNP)
             guess = (r, s)
             rotation[t], translation[t] = r.ravel(), s.ravel()
         fill_gaps(rotation[lo:hi])
