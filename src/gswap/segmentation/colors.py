@@ -25,7 +25,7 @@ _SPREAD = ((3.5, 1.2, 1.2), (1.5, 1.2, 1.2), (1.5, 1.2, 1.2), (1.5, 1.2, 1.2))
 """Sigma of the histograms' smoothing, in bins: 12 levels of L, 5 of a and b. Hair shines: its lightness varies more."""
 _GAMUT = 20000.0
 """Bins that real colours can reach: an unknown colour has density 1/_GAMUT."""
-_UNKNOWN = np.array([0.08, 0.02, 0.12, 0.08], np.float32)
+_UNKNOWN = np.array([0.08, 0.02, 0.4, 0.08], np.float32)
 """Share of each material's pixels that may have any colour: clothes are the least predictable."""
 _NOISE_SIGMA = 0.7
 """Pixels: removes sensor and compression noise before the look-up."""
