@@ -19,7 +19,7 @@ from gswap.foundation.landmarks import (
 from gswap.foundation.types import Shot, Window
 from gswap.swap.config import MapConfig, RetargetConfig
 from gswap.swap.embedded.densemap import build_geometry, hair_shell, photo_map
-from gswap.swap.embedded.lift import landmark_points, lift, smooth_in_shots, valid_runs
+from gswap.swap.embedded.lift import landmark_points, leaders, lift, smooth_in_shots, valid_runs
 from gswap.swap.embedded.photos import ready_photos
 from gswap.swap.embedded.plan import _skull
 from gswap.swap.embedded.retarget import Similarity, align, neutral_face, retarget
@@ -59,6 +59,11 @@ def test_smoothing_stops_at_cuts_and_gaps():
     assert np.array_equal(smooth_in_shots(values, valid, shots, 1.5), values, equal_nan=True)
     assert valid_runs(valid, shots) == [(0, 3), (3, 5), (6, 8)]
     assert smooth_in_shots(values, valid, (), 1.5)[2] > 0.5
+
+
+def test_repeated_frames_follow_their_first():
+    duplicate = np.array([True, False, True, True, False, True, True])
+    assert np.array_equal(leaders(duplicate, [(0, 3), (3, 7)]), [0, 1, 1, 3, 4, 4, 4])
 
 
 def test_one_photo_has_the_neutral_of_its_actions_removed(model):

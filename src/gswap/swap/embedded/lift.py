@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.ndimage import gaussian_filter1d
 
 from gswap.foundation.geometry import project, rotvec_to_matrix, unproject
@@ -70,8 +70,9 @@ def lift(faces: FaceTrack, body: BodyTrack, model: BodyModel, window: Window | N
     translation = np.asarray(body.translation, np.float64)
     rest = model.rest(body.shape)
     relaxed = replace(body, actions=np.zeros_like(body.actions))
+    first = leaders(np.asarray(faces.duplicate), valid_runs(valid, faces.shots))
     for t in np.flatnonzero(valid):
-        points = faces.landmarks[t] if window is None else window.to_work(int(t), faces.landmarks[t])
+        points = faces.landmarks[t] if window is None else window.to_work(int(t), faces.landmarks[first[t]])
         image[t] = points[:, :2]
         fitted = landmark_points(model, model.pose(body, rest, int(t)).vertices)
         local[t] = (unproject(image[t], fitted[:, 2], cameras[t]) - translation[t]) @ rotation[t]
@@ -115,6 +116,16 @@ def valid_runs(valid: Bool[np.ndarray, "t"], shots: tuple[Shot, ...]) -> list[tu
             if len(run):
                 runs.append((int(run[0]), int(run[-1]) + 1))
     return runs
+
+
+def leaders(duplicate: Bool[np.ndarray, "t"], runs: list[tuple[int, int]]) -> Int[np.ndarray, "t"]:
+    """For every frame the frame that it repeats (itself where it is new); repeats stay within a run."""
+    out = np.arange(len(duplicate))
+    for start, stop in runs:
+        for t in range(start + 1, stop):
+            if duplicate[t]:
+                out[t] = out[t - 1]
+    return out
 
 
 def to_image(

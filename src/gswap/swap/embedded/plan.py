@@ -14,7 +14,7 @@ from gswap.foundation.protocols import BodyModel
 from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, PhotoSet, TargetSet
 from gswap.swap.config import SwapConfig
 from gswap.swap.embedded.densemap import Head, hair_shell
-from gswap.swap.embedded.lift import Lifted, lift, smooth_in_shots, valid_runs
+from gswap.swap.embedded.lift import Lifted, leaders, lift, smooth_in_shots, valid_runs
 from gswap.swap.embedded.mirror import join_people, mirror_people, mirror_photos, mirrored_landmarks
 from gswap.swap.embedded.mouth import GAP_SHUT
 from gswap.swap.embedded.photos import ReadyPhoto, equalise, ready_photos, teeth_share
@@ -88,7 +88,8 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
     people, images = _subset(everyone, numbers), _subset_photos(inputs.photos, numbers)
     shots = inputs.target_faces.shots
     runs = valid_runs(frames.valid, shots)
-    local = smooth_in_shots(frames.local, frames.valid, shots, cfg.retarget.smoothing)
+    first = leaders(np.asarray(inputs.target_faces.duplicate), runs)  # a repeated frame must stand still
+    local = smooth_in_shots(frames.local, frames.valid, shots, cfg.retarget.smoothing)[first]
     target_neutral = neutral_face(frames, cfg.retarget)
     source_neutral = neutral_face(people, cfg.retarget)
     to_target = align(source_neutral, target_neutral)
@@ -104,7 +105,7 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
     views = Views(view_angles(everybody, frames, to_target), mirrored)
     choice = choose(posed.local, to_target(everybody.local), neutral, views, looks, runs, cfg.select)
     kept = np.flatnonzero((choice.base + choice.eyes + choice.mouth)[frames.valid].max(0) > 0)
-    choice, looks = choice.columns(kept), (looks[0], looks[1].rows(kept))
+    choice, looks = choice.columns(kept).rows(first), (looks[0].rows(first), looks[1].rows(kept))
     everybody, pictures = _subset(everybody, kept), _subset_photos(pictures, kept)
     widest = float(np.nanmax(face_width(frames.image)))
     ready = ready_photos(pictures, everybody, cfg.map.photo_margin * widest)

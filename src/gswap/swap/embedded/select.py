@@ -41,6 +41,12 @@ class Choice:
         """Only some of the photos."""
         return Choice(self.base[:, kept], self.eyes[:, kept], self.mouth[:, kept], self.angle[:, kept], self.interior)
 
+    def rows(self, frames: Int[np.ndarray, "k"]) -> Choice:
+        """The choices of some frames."""
+        return Choice(
+            self.base[frames], self.eyes[frames], self.mouth[frames], self.angle[frames], self.interior[frames]
+        )
+
 
 @dataclass(frozen=True)
 class Views:
