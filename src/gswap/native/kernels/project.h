@@ -9,6 +9,8 @@ namespace GSWAP_ISA {
 constexpr float EPS_2D = 0.3f, ALPHA_MIN = 1.0f / 255.0f, FRUSTUM_MARGIN = 0.3f;
 constexpr float LOG2_ALPHA_MIN = -7.99435343686f;
 constexpr float HALF_LOG2_E = 0.72134752044f; // exp(-s / 2) = 2^(-HALF_LOG2_E s)
+// Pixels, and relative to a width: lists may name too many Gaussians, never too few.
+constexpr float SAFETY = 1e-3f;
 constexpr float TINY_NORM2 = 1e-24f;          // squared norm below which a quaternion is no rotation
 
 struct Footprint { // the projected covariance and what led to it

@@ -6,7 +6,9 @@ namespace GSWAP_ISA {
 
 void register_bind(Kernels &k);
 void register_cnn(Kernels &k);
-void register_splat(Kernels &k);
+void register_project(Kernels &k);
+void register_forward(Kernels &k);
+void register_backward(Kernels &k);
 
 #define GSWAP_TEXT(x) #x
 #define GSWAP_NAME(x) GSWAP_TEXT(x)
@@ -16,7 +18,9 @@ const Kernels *table() {
         k.name = GSWAP_NAME(GSWAP_ISA);
         register_bind(k);
         register_cnn(k);
-        register_splat(k);
+        register_project(k);
+        register_forward(k);
+        register_backward(k);
         return k;
     }();
     return &kernels;

@@ -1,0 +1,195 @@
+// A tile of 16 x 16 pixels is cut into blocks of LANES pixels, 4 wide. Its Gaussians, nearest first, are read in chunks
+// of 64; for every block one 64-bit word says which of them may touch it. A block then composites the Gaussians of its
+// word, all its pixels at once.
+#pragma once
+#include "project.h"
+
+namespace gswap {
+namespace GSWAP_ISA {
+
+constexpr int BLOCK_HEIGHT = LANES / 4, SLABS = TILE / BLOCK_HEIGHT, BLOCKS = 4 * SLABS, PIXELS = TILE * TILE;
+constexpr float LOG2_ALPHA_MAX = -0.00144341705f; // log2(0.999)
+constexpr float T_MIN = 1e-4f;
+constexpr float SHEAR_SAFETY = 1e-5f;  // relative to the shift of the axis
+constexpr float NOWHERE = -1e30f;
+template <int C> struct Member { // a Gaussian in the tile's coordinates (pixels from its corner)
+    float x, y, a, b, c, power, unused[2];
+    float feature[C];
+};
+
+template <int C> struct alignas(64) Chunk {
+    Member<C> member[CHUNK];
+    float x[CHUNK], y[CHUNK], a[CHUNK], b[CHUNK], c[CHUNK], power[CHUNK];
+    uint64_t touched[BLOCKS];
+};
+
+template <int C>
+GSWAP_INLINE void read_members(Chunk<C> &chunk, const TileLists &lists, const Gaussians &in, const uint32_t *ids, int n,
+                               int ahead, float left, float top) {
+    const int channels = in.channels;
+    for (int k = 0; k < n; ++k) {
+#if defined(__GNUC__) || defined(__clang__)
+        if (k + 12 < ahead) {
+            const uint32_t next = ids[k + 12];
+            __builtin_prefetch(&lists.splats[next]);
+            __builtin_prefetch(in.features + size_t(next) * channels);
+        }
+#endif
+        const Splat &s = lists.splats[ids[k]];
+        const float x = (s.whole_x - left) + s.part_x, y = (s.whole_y - top) + s.part_y;
+        Member<C> &m = chunk.member[k];
+        m.x = x;
+        m.y = y;
+        m.a = s.a;
+        m.b = s.b;
+        m.c = s.c;
+        m.power = s.power;
+        chunk.x[k] = x;
+        chunk.y[k] = y;
+        chunk.a[k] = s.a;
+        chunk.b[k] = s.b;
+        chunk.c[k] = s.c;
+        chunk.power[k] = s.power;
+        const float *feature = in.features + size_t(ids[k]) * channels;
+        if (channels == C) {
+            memcpy(m.feature, feature, sizeof m.feature);
+        } else {
+            for (int q = 0; q < channels; ++q) m.feature[q] = feature[q];
+            for (int q = channels; q < C; ++q) m.feature[q] = 0.0f;
+        }
+    }
+}
+
+// For each block the Gaussians whose ellipse (alpha >= ALPHA_MIN) meets the rectangle of its pixel centres: LANES
+// Gaussians at a time, exact but for the safety margins.
+template <int C> GSWAP_INLINE void list_blocks(Chunk<C> &chunk, int n) {
+    for (int block = 0; block < BLOCKS; ++block) chunk.touched[block] = 0;
+    for (int k = 0; k < n; k += LANES) {
+        const vf x = load(chunk.x + k), y = load(chunk.y + k), a = load(chunk.a + k), b = load(chunk.b + k),
+                 c = load(chunk.c + k);
+        const vf tau = max(load(chunk.power + k) - LOG2_ALPHA_MIN, set1(1e-12f));
+        const vf a_inv = 1.0f / a, axis = -b * a_inv;
+        const vf half_height = rough_root(tau) / c;
+        const vf widest = -half_height * b / rough_root(b * b + c * c); // dy of the rightmost point
+        const vf limit = half_height * (1.0f + SAFETY) + SAFETY;
+        for (int slab = 0; slab < SLABS; ++slab) {
+            const vf top = (float(slab * BLOCK_HEIGHT) + 0.5f) - y, bottom = top + float(BLOCK_HEIGHT - 1);
+            const vf dy_right = min(max(widest, top), bottom), dy_left = min(max(-widest, top), bottom);
+            const vf c_right = c * dy_right, c_left = c * dy_left;
+            const vf width_right = rough_root(max(tau - c_right * c_right, set1(1e-12f))) * a_inv;
+            const vf width_left = rough_root(max(tau - c_left * c_left, set1(1e-12f))) * a_inv;
+            const vf shift_right = axis * dy_right, shift_left = axis * dy_left;
+            const vf margin = max(max(shift_right, -shift_right), max(shift_left, -shift_left)) * SHEAR_SAFETY + SAFETY;
+            const vm meets = both(ge(limit, top), ge(bottom, -limit));
+            const vf right = select(meets, x + shift_right + (width_right * (1.0f + SAFETY) + margin), set1(NOWHERE));
+            const vf left = x + shift_left - (width_left * (1.0f + SAFETY) + margin);
+            for (int column = 0; column < 4; ++column) {
+                const vm touches = both(ge(right, set1(4.0f * column + 0.5f)), ge(set1(4.0f * column + 3.5f), left));
+                chunk.touched[4 * slab + column] |= uint64_t(bits(touches)) << k;
+            }
+        }
+    }
+    if (n < CHUNK)
+        for (int block = 0; block < BLOCKS; ++block) chunk.touched[block] &= (uint64_t(1) << n) - 1;
+}
+
+GSWAP_INLINE void pixel_centres(int block, vf &px, vf &py) {
+    float x[LANES], y[LANES];
+    for (int l = 0; l < LANES; ++l) {
+        x[l] = float(4 * (block & 3) + (l & 3)) + 0.5f;
+        y[l] = float(BLOCK_HEIGHT * (block >> 2) + (l >> 2)) + 0.5f;
+    }
+    px = load(x);
+    py = load(y);
+}
+
+// The pixels of a block that lie in the image.
+GSWAP_INLINE vm inside(int block, int width, int height) {
+    vf px, py;
+    pixel_centres(block, px, py);
+    return both(gt(set1(float(width)), px), gt(set1(float(height)), py));
+}
+
+// The state of a block's pixels. `light` is the transmittance for as long as the pixel is alive and 0 afterwards, so that
+// a stopped pixel needs no mask of its own: whatever comes would leave it at or below T_MIN again. `left` is what the
+// background keeps. The loop is bound by the chain light -> next -> light: three instructions.
+struct Pixels {
+    vf light, left;
+};
+
+struct Hit {
+    vf alpha, weight; // 0 where the Gaussian is skipped
+    vm open;          // alpha is below its clamp
+};
+
+// One Gaussian over a block. Returns the lanes that are still alive.
+template <bool BACKWARD, class M> GSWAP_INLINE vm blend(const M &m, vf px, vf py, Pixels &pixels, Hit &hit) {
+    const vf dx = px - m.x, dy = py - m.y;
+    const vf u = dx * m.a + dy * m.b, v = dy * m.c;
+    const vf e = m.power - u * u - v * v;
+    const vf alpha = keep(ge(e, set1(LOG2_ALPHA_MIN)), exp2(min(e, set1(LOG2_ALPHA_MAX))));
+    const vf next = pixels.light - pixels.light * alpha;
+    const vm alive = gt(next, set1(T_MIN));
+    hit.weight = keep(alive, alpha * pixels.light);
+    if (BACKWARD) {
+        hit.alpha = keep(alive, alpha);
+        hit.open = ge(set1(LOG2_ALPHA_MAX), e);
+    } else {
+        pixels.left = select(alive, next, pixels.left);
+    }
+    pixels.light = keep(alive, next);
+    return alive;
+}
+
+// Copies one channel of a tile (blocks of LANES floats, `stride` floats apart) to the image, or clears it.
+GSWAP_INLINE void store_channel(float *plane, int row, int width, int height, const float *blocks, size_t stride) {
+    if (width == TILE && height == TILE) {
+        for (int y = 0; y < TILE; ++y, plane += row) {
+            const float *line = blocks + size_t(4 * (y / BLOCK_HEIGHT)) * stride + 4 * (y % BLOCK_HEIGHT);
+            for (int column = 0; column < 4; ++column) memcpy(plane + 4 * column, line + column * stride, 16);
+        }
+        return;
+    }
+    for (int y = 0; y < height; ++y, plane += row) {
+        const float *line = blocks + size_t(4 * (y / BLOCK_HEIGHT)) * stride + 4 * (y % BLOCK_HEIGHT);
+        for (int x = 0; x < width; ++x) plane[x] = line[size_t(x >> 2) * stride + (x & 3)];
+    }
+}
+
+GSWAP_INLINE void clear_channel(float *plane, int row, int width, int height) {
+    if (width == TILE) {
+        const v8 zero = v8{};
+        for (int y = 0; y < height; ++y, plane += row) {
+            store8(plane, zero);
+            store8(plane + 8, zero);
+        }
+        return;
+    }
+    for (int y = 0; y < height; ++y, plane += row) memset(plane, 0, sizeof(float) * size_t(width));
+}
+
+// The reverse: pixels outside the image read as 0.
+GSWAP_INLINE void load_channel(const float *plane, int row, int width, int height, float *blocks, size_t stride) {
+    for (int y = 0; y < TILE; ++y) {
+        float line[TILE] = {};
+        if (y < height) memcpy(line, plane + size_t(y) * row, sizeof(float) * size_t(width));
+        float *to = blocks + size_t(4 * (y / BLOCK_HEIGHT)) * stride + 4 * (y % BLOCK_HEIGHT);
+        for (int column = 0; column < 4; ++column) memcpy(to + column * stride, line + 4 * column, 16);
+    }
+}
+
+struct TileFrame {
+    int x, y, width, height; // pixels; width and height inside the image
+    size_t plane, corner;    // floats of a channel, offset of the tile's corner
+    GSWAP_INLINE TileFrame(const View &view, int tile) {
+        x = tile % view.tiles_x * TILE;
+        y = tile / view.tiles_x * TILE;
+        width = least(TILE, view.width - x);
+        height = least(TILE, view.height - y);
+        plane = size_t(view.width) * view.height;
+        corner = size_t(y) * view.width + x;
+    }
+};
+
+} // namespace GSWAP_ISA
+} // namespace gswap
