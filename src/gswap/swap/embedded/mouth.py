@@ -166,9 +166,8 @@ def painted(
     arc = height * (1 - 0.35 * across**2)
     row = _smoothstep((arc - down) / 0.08 + 0.5) * np.clip((gap - 0.03) / 0.05, 0, 1)
     if teeth is None:
-        enamel = (
-            TEETH * bright * np.array([1.0, 0.96, 0.88]) * (1 - 0.45 * np.clip(np.abs(across), 0, 1) ** 3)[..., None]
-        )
+        shade = 1 - 0.45 * np.clip(np.abs(across), 0, 1) ** 3
+        enamel = TEETH * bright * np.array(ENAMEL) * shade[..., None]
     else:
         image, points, photo_gap = teeth
         natural = _natural_rows(points, gap / max(photo_gap, 1e-3))
