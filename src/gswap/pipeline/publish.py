@@ -64,6 +64,10 @@ def publish(job: Job, record: consent.ConsentRecord, folder: Path, key: str) -> 
                 final,
                 write_sidecar(final, provenance=provenance, inputs=[job.target, *source_files(job)], signer=identity),
             ]
+    if job.layers is not None:
+        written.append(
+            write_sidecar(job.layers, provenance=provenance, inputs=[job.target, *source_files(job)], signer=identity)
+        )
     write_json(
         folder / RECORD, {"out": str(job.out.resolve()), "sha256": {str(p.resolve()): hash_file(p) for p in written}}
     )

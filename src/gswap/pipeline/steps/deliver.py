@@ -19,14 +19,15 @@ from gswap.media.layout import display_layout
 from gswap.media.write import VideoWriter
 from gswap.output.label import Label, LabelConfig, PlaneLayout
 from gswap.output.layers import LayerWriter, frame_layers, untouched_layers
-from gswap.output.marks import container_tags
-from gswap.output.watermark import embed
+from gswap.output.marks import add_xmp, container_tags
+from gswap.output.watermark import embed, embed_rgb
 from gswap.pipeline import pictures
 from gswap.pipeline.config import Job
 from gswap.pipeline.fingerprint import fingerprint
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import ingest, render, segment
 
+XMP_SUFFIXES = (".mp4", ".mov", ".m4v")
 START_SECONDS = 3.0
 """How long ``--label start`` shows the label."""
 
@@ -67,12 +68,14 @@ class _Marker:
         if job.label != "off":
             seconds = START_SECONDS if job.label == "start" else None
             self._label = Label((width, info.height), LabelConfig(seconds=seconds))
-        self._watermark = watermark_id(key) if job.watermark and layout.family != "rgb" else None
+        self._watermark = watermark_id(key) if job.watermark else None
 
     def __call__(self, planes: tuple[np.ndarray, ...], seconds: float) -> tuple[np.ndarray, ...]:
         if self._label is not None and self._label.shown_at(seconds):
             planes = self._label.apply_planes(planes, self._planes)
-        if self._watermark is not None:
+        if self._watermark is not None and self._planes.is_rgb:
+            planes = embed_rgb(planes, seconds, self._watermark, bit_depth=self._planes.bit_depth)
+        elif self._watermark is not None:
             luma = embed(planes[0], seconds, self._watermark, bit_depth=self._planes.bit_depth)
             planes = (luma, *planes[1:])
         return planes
@@ -112,8 +115,9 @@ def _run(context: StepContext) -> None:
     tags = container_tags()
     notes: list[str] = []
     layers = LayerWriter(job.layers, count, (info.width, info.height)) if job.layers is not None else None
-    with ExitStack() as stack:
-        out = stack.enter_context(atomic_path(video_path(context.folder, job.out)))
+    with ExitStack() as parts, ExitStack() as stack:
+        out = parts.enter_context(atomic_path(video_path(context.folder, job.out)))
+        written = [(out, job.out)]
         writer = stack.enter_context(
             VideoWriter(
                 out,
@@ -126,7 +130,8 @@ def _run(context: StepContext) -> None:
         )
         compare = None
         if job.compare is not None:
-            side = stack.enter_context(atomic_path(compare_path(context.folder, job.compare)))
+            side = parts.enter_context(atomic_path(compare_path(context.folder, job.compare)))
+            written.append((side, job.compare))
             compare = stack.enter_context(pictures.CompareWriter(side, clip, job, tags))
         seconds = float(info.time_base[0] / info.time_base[1])
         for t, (frame, planes, result) in enumerate(frames_out(context)):
@@ -138,6 +143,10 @@ def _run(context: StepContext) -> None:
                 whole = untouched_layers(frame.rgb) if result is None else frame_layers(result, frame.rgb, window, t)
                 layers.write(t, whole)
             context.progress(t + 1, count, "encode")
+        stack.close()
+        for part, final in written:
+            if final.suffix.lower() in XMP_SUFFIXES:
+                add_xmp(part, suffix=final.suffix)
     notes += writer.notes
     sheet = pictures.contact_sheet(context)
     write_bytes(context.folder / "sheet.png", encode_png(sheet, level=6))

@@ -34,12 +34,15 @@ from gswap.pipeline.steps.track import BODY
 from gswap.segmentation.adapters.user import with_user_head
 from gswap.segmentation.layout import Sample
 from gswap.segmentation.masks import HeadSegmenter, Previous
+from gswap.segmentation.person import person_around
 from gswap.segmentation.photos import prepare_photos
 from gswap.segmentation.plate import PlateBuilder, sample_frames
 from gswap.segmentation.window import choose_window
 
 COLOR_SAMPLES = 12
 """Frames from which the clip's colours are learnt."""
+SQUARE = 1.3
+"""Windows longer than this many times their shorter side are matted around the head, too."""
 STORES = ("rgb", "head", "neck", "person", "plate")
 
 
@@ -89,7 +92,12 @@ class _Segmenting:
         rgb = self.stores["rgb"][t]
         camera = self.window.camera(t, float(self.body.focal[t]), *self.frame_size)
         mesh = self.model.pose(self.body, self.rest, t)
-        return Sample(rgb, self.landmarks(t), matte(rgb), mesh, camera)
+        landmarks = self.landmarks(t)
+        width, height = self.window.size
+        person = (
+            matte(rgb) if max(width, height) < SQUARE * min(width, height) else person_around(rgb, landmarks, matte)
+        )
+        return Sample(rgb, landmarks, person, mesh, camera)
 
     def masks(self, t: int) -> Masks:
         """Stored masks of frame ``t``."""
@@ -157,7 +165,7 @@ def _photos(context: StepContext, model: BodyModel, matte: MediaPipeMatte) -> Ph
     images = perceive.load_photos(context.folders["ingest"], context.folders["perceive"])
     faces = read_face_track(context.folders["perceive"] / "photo_faces.safetensors")
     body = read_body_track(context.folders["track"] / "photo_body.safetensors")
-    mattes = [matte(image) for image in images]
+    mattes = [person_around(image, faces.landmarks[i], matte) for i, image in enumerate(images)]
     return prepare_photos(images, faces, body, model, mattes, context.job.settings.segment)
 
 
