@@ -70,5 +70,7 @@ class Job:
     compare: Path | None = None
     """A side-by-side video (target | result) to write as well."""
     seed: int = 0
+    threads: int = 2
+    """Threads of torch and of the native kernels; part of the result, since sums depend on it in their last bits."""
     overwrite: bool = False
     settings: Settings = field(default_factory=Settings)

@@ -64,6 +64,20 @@ class _Recorder(StepObserver):
         self.inner.finished(timing)
 
 
+def set_threads(count: int) -> None:
+    """Pin the number of threads of torch, OpenCV and the native kernels."""
+    import cv2
+    import torch
+
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+    try:
+        from gswap.native import _native  # type: ignore[attr-defined]
+    except ImportError:
+        return
+    _native.set_num_threads(count)
+
+
 def run_job(job: Job, observer: StepObserver | None = None) -> SwapResult:
     """Swap a head.
 
@@ -85,6 +99,7 @@ def run_job(job: Job, observer: StepObserver | None = None) -> SwapResult:
             checks.preflight(job)  # refuses: the output exists
         job = again
     found = checks.preflight(job)
+    set_threads(job.threads)
     with Workspace(job.work) as workspace:
         record = checks.bind_consent(job, found)
         folders = run(job, STEPS, workspace, recorder)

@@ -6,12 +6,14 @@ Heavy modules are imported inside ``run``: ``gswap --help`` must answer at once.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from gswap.apps.bench.splat import SplatBenchConfig
 from gswap.pipeline.config import DEFAULT_MOUTH, Device, Job, LabelMode, Mouth, Quality, Recipe, Settings
 from gswap.portrait.config import preset
 
@@ -68,6 +70,8 @@ class Swap:
     """Where Gaussians are splatted; a device that is not there is an error."""
     seed: int = 0
     """Seed of everything that is random."""
+    threads: int = 2
+    """Threads for computing. The last bits of the result depend on it, so it does not follow the machine."""
     overwrite: bool = False
     """Replace the output if it exists."""
     json: bool = False
@@ -442,17 +446,27 @@ class Bench:
     """Time a part, as ratios against a reference run beside it."""
 
     what: Annotated[Literal["splat"], tyro.conf.Positional] = "splat"
-    """Which part."""
+    """Splatting and the small networks, against a plain-torch tile loop."""
+    settings: Annotated[SplatBenchConfig, tyro.conf.arg(name="")] = field(default_factory=SplatBenchConfig)
     json: bool = False
     """Print one JSON object."""
-    verbose: Verbose = False
-    """Show tracebacks of internal errors."""
 
     def run(self, terminal: Terminal) -> int:
         """Do it."""
         from gswap.apps.bench import splat
 
-        for name, value in splat.run().items():
-            terminal.say(f"{name}: {value}")
-            terminal.emit("bench", name=name, value=value)
+        found = splat.run(self.settings)
+        terminal.emit("bench", **found)
+        for line in _lines(found):
+            terminal.say(line)
         return 0
+
+
+def _lines(values: Mapping[str, object], indent: str = "") -> Iterator[str]:
+    """Nested figures as indented lines."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield f"{indent}{name}"
+            yield from _lines(value, indent + "  ")
+        else:
+            yield f"{indent}{name}: {value:.4g}" if isinstance(value, float) else f"{indent}{name}: {value}"

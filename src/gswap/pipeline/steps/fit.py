@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from gswap.body.models import load_body
+from gswap.foundation.protocols import Rasterizer
 from gswap.foundation.store import encode_png, read_body_track, write_bytes
 from gswap.foundation.types import RgbImage
 from gswap.pipeline.config import Job
@@ -21,12 +22,20 @@ PORTRAIT = "portrait.safetensors"
 
 def _config(job: Job) -> object:
     given = hash_file(job.portrait) if job.portrait is not None else None
-    return {"fit": job.settings.fit, "seed": job.seed, "portrait": given, "device": job.device}
+    return {"fit": job.settings.fit, "seed": job.seed, "portrait": given, "device": job.device, "threads": job.threads}
 
 
-def rasterizer_name(job: Job) -> str:
-    """The splatting backend of a job."""
-    return "cuda" if job.device == "cuda" else "auto"
+def rasterizer(job: Job) -> Rasterizer:
+    """The splatting backend of a job, taking and giving CPU tensors: the portrait lives on the CPU."""
+    if job.device != "cuda":
+        return get_rasterizer("auto")
+    cuda = get_rasterizer("cuda")
+
+    def through_cuda(means, quats, scales, opacities, features, camera, /):
+        image, alpha = cuda(means.cuda(), quats.cuda(), scales.cuda(), opacities.cuda(), features.cuda(), camera)
+        return image.cpu(), alpha.cpu()
+
+    return through_cuda
 
 
 def _run(context: StepContext) -> None:
@@ -48,7 +57,7 @@ def _run(context: StepContext) -> None:
         drive,
         model,
         dataclasses.replace(job.settings.fit, seed=job.seed),
-        rasterize=get_rasterizer(rasterizer_name(job)),
+        rasterize=rasterizer(job),
         state=context.folder,
         progress=context.progress,
         on_preview=on_preview,

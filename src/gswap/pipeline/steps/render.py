@@ -13,14 +13,12 @@ from gswap.pipeline.steps import fit, ingest, segment, swap
 from gswap.pipeline.steps.track import BODY
 from gswap.portrait.drive import render_portrait
 from gswap.portrait.io import load_portrait
-from gswap.splat import get_rasterizer
 
-STORES = ("rgb", "alpha", "foreground", "edited")
-"""The plate is the swap step's."""
+STORES = ("rgb", "alpha", "foreground", "plate", "edited")
 
 
 def _config(job: Job) -> object:
-    return {"detail": job.detail, "device": job.device}
+    return {"detail": job.detail, "device": job.device, "threads": job.threads}
 
 
 def _run(context: StepContext) -> None:
@@ -39,7 +37,7 @@ def _run(context: StepContext) -> None:
         swap.load_swap(folders, count),
         drive,
         model,
-        rasterize=get_rasterizer(fit.rasterizer_name(job)),
+        rasterize=fit.rasterizer(job),
         detail=job.detail,
         progress=context.progress,
         frames=missing,
@@ -60,8 +58,7 @@ def load_render(folders: dict[str, Path], count: int, t: int) -> Render | None:
     stores = {name: PngStore(folders["render"] / name, count) for name in STORES}
     if t not in stores["edited"]:
         return None
-    plate = PngStore(folders["swap"] / "plate", count)
-    return Render(plate=plate[t], **{name: store[t] for name, store in stores.items()})
+    return Render(**{name: store[t] for name, store in stores.items()})
 
 
 STEP = Step("render", 1, ("ingest", "segment", "swap", "retrack", "fit"), _config, _run)
