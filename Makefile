@@ -11,7 +11,7 @@ help:
 	@echo "make test   install, run the tests"
 	@echo "make check  lint, types and import rules"
 
-$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/gswap/native/*.cpp) $(wildcard src/gswap/native/*.h)
+$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/gswap/native/*.cpp) $(wildcard src/gswap/native/*.h) $(wildcard src/gswap/native/kernels/*)
 	@python=""; for p in python3.11 python3.12; do if $$p -c 'import venv, ensurepip' >/dev/null 2>&1; then python=$$p; break; fi; done; \
 	if [ -z "$$python" ]; then for p in python3 python; do if $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1; then python=$$p; break; fi; done; fi; \
 	if [ -z "$$python" ]; then echo "gswap needs Python 3.11 or 3.12 with venv (Debian: apt-get install python3-venv)." >&2; exit 1; fi; \

@@ -149,3 +149,16 @@ def test_fault_plans_are_checked():
     plan_.strike("a")
     with pytest.raises(OSError):
         plan_.strike("a")
+
+
+def test_a_refused_job_leaves_no_workspace_behind(tmp_path):
+    with pytest.raises(InputError), Workspace(tmp_path / "work"):
+        raise InputError("no face")
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_workspace_with_finished_steps_stays(job):
+    do(job)
+    with pytest.raises(InputError), Workspace(job.work):
+        raise InputError("no face")
+    assert is_workspace(job.work)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gswap.foundation.types import StepTiming
+from gswap.output.consent_record import ConsentRecord
 from gswap.pipeline import preflight as checks
 from gswap.pipeline.config import Job
 from gswap.pipeline.observer import StepObserver
@@ -47,11 +48,17 @@ class SwapResult:
 
 
 class _Recorder(StepObserver):
-    """Passes everything on and keeps the timings."""
+    """Passes everything on, keeps the timings, and binds the consent record once the photos were accepted.
 
-    def __init__(self, inner: StepObserver) -> None:
+    Not earlier: a record must not end up bound to photos that the job refused. Not later: hours of work would be
+    spent before a record turns out to be bound to other photos in the meantime.
+    """
+
+    def __init__(self, inner: StepObserver, job: Job, found: checks.Preflight) -> None:
         self.inner = inner
         self.timings: list[StepTiming] = []
+        self.record: ConsentRecord = found.record
+        self._job = job
 
     def started(self, step: str, number: int, count: int) -> None:
         self.inner.started(step, number, count)
@@ -62,6 +69,8 @@ class _Recorder(StepObserver):
     def finished(self, timing: StepTiming) -> None:
         self.timings.append(timing)
         self.inner.finished(timing)
+        if timing.step == perceive.STEP.name:
+            self.record = checks.bind_consent(self._job)
 
 
 def set_threads(count: int) -> None:
@@ -90,7 +99,6 @@ def run_job(job: Job, observer: StepObserver | None = None) -> SwapResult:
     Raises:
         GswapError: See :mod:`gswap.foundation.errors`; nothing half-written is left behind.
     """
-    recorder = _Recorder(observer or StepObserver())
     if job.out.exists() and not job.overwrite:
         again = dataclasses.replace(job, overwrite=True)
         checks.preflight(again)
@@ -99,15 +107,15 @@ def run_job(job: Job, observer: StepObserver | None = None) -> SwapResult:
             checks.preflight(job)  # refuses: the output exists
         job = again
     found = checks.preflight(job)
+    recorder = _Recorder(observer or StepObserver(), job, found)
     set_threads(job.threads)
     with Workspace(job.work) as workspace:
-        record = checks.bind_consent(job, found)
         folders = run(job, STEPS, workspace, recorder)
         key = plan(job, STEPS)["deliver"]
         if is_published(job, folders["deliver"]):
             written = [job.out]
         else:
-            written = publish(job, record, folders["deliver"], key)
+            written = publish(job, recorder.record, folders["deliver"], key)
         notes = {step.name: workspace.notes(step.name, folders[step.name].name) for step in STEPS}
         report = write_job_report(job, folders, notes, tuple(recorder.timings), written)
     advice = tuple(notes["swap"].get("advice", ()))

@@ -126,15 +126,16 @@ def check_cuda() -> None:
         )
 
 
-def bind_consent(job: Job, found: Preflight) -> consent.ConsentRecord:
-    """Bind the photos to an unbound record at its first use and store it.
+def bind_consent(job: Job) -> consent.ConsentRecord:
+    """Bind the photos to an unbound record at its first use, store it, and return it.
 
     Raises:
         ConsentError: The record is bound to other photos.
         InputError: The record cannot be written.
     """
-    record = consent.bind_photos(found.record, found.photo_hashes)
-    if record != found.record:
+    stored = consent.load(job.consent)
+    record = consent.bind_photos(stored, [hash_file(p) for p in source_files(job)])
+    if record != stored:
         if not os.access(job.consent, os.W_OK):
             raise InputError(
                 "The photos must be bound to the consent record at its first use, but it cannot be written.",

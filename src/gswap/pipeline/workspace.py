@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gswap.foundation.errors import BusyError, InputError
+from gswap.foundation.errors import BusyError, GswapError, InputError
 from gswap.foundation.store import read_json, remove_parts, storage_error, write_json
 from gswap.foundation.types import StepTiming
 
@@ -55,6 +56,7 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._lock = FileLock(str(root / _LOCK))
+        self._created = False
 
     def __enter__(self) -> Workspace:
         try:
@@ -80,7 +82,8 @@ class Workspace:
         except OSError as error:
             raise storage_error(error, self.root) from error
         write_json(self.root / _HOLDER, {"pid": os.getpid(), "host": socket.gethostname()})
-        if not marker.exists():
+        self._created = not marker.exists()
+        if self._created:
             write_json(marker, {"format": 1})
         remove_parts(self.root)
         return self
@@ -89,6 +92,9 @@ class Workspace:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         (self.root / _HOLDER).unlink(missing_ok=True)
+        refused = isinstance(value, GswapError) and self._created
+        if refused and not any(self.root.glob(f"*/*/{_DONE}")):
+            shutil.rmtree(self.root, ignore_errors=True)  # nothing was achieved: leave nothing behind
         self._lock.release()
 
     def _holder(self) -> str:
