@@ -110,7 +110,7 @@ class TrackGeometry:
         track: BodyTrack,
         model: BodyModel,
         *,
-        capacity: int = 160,
+        capacity: int = 32,
         cull: bool = True,
     ) -> None:
         self.surface, self.binding, self.track = surface, binding, track
