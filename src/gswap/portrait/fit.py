@@ -71,7 +71,7 @@ def fit_portrait(
     Args:
         target: The clip.
         swap: I_gen of the clip.
-        drive: The track that I_gen was painted with, with the new head's shape (chain.md §6).
+        drive: The track that I_gen was painted with, with the new head's shape (docs/architecture.md).
         model: The body.
         cfg: Schedule, rates and weights.
         rasterize: Splats Gaussians, differentiably.
