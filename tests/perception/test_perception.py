@@ -90,13 +90,27 @@ def test_nobody_is_said_so():
         track(images)
 
 
+def hidden(frame):
+    """The frame with the face smeared to one colour: lost to the detector, but plainly there."""
+    image = frame.rgb.copy()
+    (x0, y0), (x1, y1) = frame.landmarks[:468].min(0).astype(int), frame.landmarks[:468].max(0).astype(int)
+    image[y0:y1, x0:x1] = image[y0:y1, x0:x1].mean((0, 1)).astype(np.uint8)
+    return image
+
+
 def test_a_short_gap_is_bridged_and_a_long_one_is_not(one):
-    blank = np.full_like(one[0].rgb, 90)
     images = [f.rgb for f in one]
-    short = track([images[0], images[1], blank, images[3], images[4]])
+    short = track([images[0], images[1], hidden(one[2]), images[3], images[4]])
     assert short.valid.all() and short.bridged.tolist() == [False, False, True, False, False]
-    long = track([images[0], images[1], *[blank] * (CFG.max_bridge + 1), images[2]])
+    long = track([images[0], images[1], *[hidden(one[2])] * (CFG.max_bridge + 1), images[2]])
     assert long.valid.tolist() == [True, True, *[False] * (CFG.max_bridge + 1), True]
+
+
+def test_no_face_is_imagined_in_an_insert(one):
+    images = [f.rgb for f in one]
+    images[2] = np.full_like(images[2], (200, 220, 60))
+    faces = track(images)
+    assert faces.valid.tolist() == [True, True, False, True, True, True]
 
 
 def test_bridging_interpolates_linearly():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -16,6 +17,10 @@ from gswap.perception.config import PerceptionConfig
 from gswap.perception.identity import embed
 from gswap.perception.quality import sharpness
 
+LOOK = 16
+"""Side of the tiny picture that tells whether a face that is not found can be there at all, in pixels."""
+STRANGE_LOOK = 32.0
+"""Mean difference of tiny pictures, in 8-bit levels, that no motion or hand before a face explains."""
 HINT_MARGIN = 1.7
 """Side of the crop around a hinted face, in units of the landmarks' extent."""
 Frames = Callable[[], Iterable[RgbImage]]
@@ -201,6 +206,7 @@ def follow(
     shoulders = np.full((count, 2, 3), np.nan)
     embedding = np.full((count, 128), np.nan)
     focus = np.full(count, np.nan)
+    looks = np.zeros((count, LOOK, LOOK), np.float32)
     starts = {shot.start for shot in shots}
     wanted = set(np.flatnonzero(np.isfinite(boxes[:, 0]))[:: max(1, count // cfg.embeddings)].tolist())
     with FaceMesh(video=True) as mesh, FaceMesh(video=False) as still, Shoulders() as find_shoulders:
@@ -210,6 +216,7 @@ def follow(
             if np.isfinite(boxes[t, 0]):
                 x, y, face, score = boxes[t]
                 side = face * cfg.crop_margin
+                looks[t] = _look(image, x, y, face)
                 points = mesh(image, (x, y), side, cfg.crop)
                 if points is None or not _on_face(points, x, y, face):
                     points = still(image, (x, y), side, cfg.crop)
@@ -226,7 +233,7 @@ def follow(
     bridged = np.zeros(count, bool)
     for shot in shots:
         part = slice(shot.start, shot.stop)
-        _bridge(landmarks[part], valid[part], bridged[part], cfg.max_bridge)
+        _bridge(landmarks[part], valid[part], bridged[part], cfg.max_bridge, looks[part])
         _interpolate(shoulders[part])
     confidence[bridged] = 0.3
     return FaceTrack(
@@ -264,11 +271,36 @@ def _smooth_boxes(boxes: np.ndarray, shots: Sequence[Shot], max_gap: int) -> np.
     return out
 
 
-def _bridge(values: np.ndarray, seen: np.ndarray, bridged: np.ndarray, max_gap: int) -> None:
-    """Fill interior gaps of at most ``max_gap`` rows linearly, in place; mark them in ``bridged``."""
+def _look(image: RgbImage, x: float, y: float, face: float) -> Float[np.ndarray, "n n"]:
+    """A tiny grey picture of where the face should be."""
+    half = max(face / 2, 1.0)
+    top, left = int(max(y - half, 0)), int(max(x - half, 0))
+    part = image[top : max(int(y + half), top + 1), left : max(int(x + half), left + 1)]
+    if part.size == 0:
+        return np.zeros((LOOK, LOOK), np.float32)
+    return cv2.resize(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), (LOOK, LOOK), interpolation=cv2.INTER_AREA).astype(
+        np.float32
+    )
+
+
+def _bridge(
+    values: np.ndarray,
+    seen: np.ndarray,
+    bridged: np.ndarray,
+    max_gap: int,
+    looks: Float[np.ndarray, "t n n"] | None = None,
+) -> None:
+    """Fill interior gaps of at most ``max_gap`` rows linearly, in place; mark them in ``bridged``.
+
+    A gap whose pictures look nothing like those at its ends stays: the person was not there (a flash, an insert).
+    """
     known = np.flatnonzero(seen)
     for a, b in pairwise(known):
         if 1 < b - a <= max_gap + 1:
+            if looks is not None:
+                change = [min(np.abs(looks[t] - looks[e]).mean() for e in (a, b)) for t in range(a + 1, b)]
+                if max(change) > STRANGE_LOOK:
+                    continue
             for t in range(a + 1, b):
                 k = (t - a) / (b - a)
                 values[t] = (1 - k) * values[a] + k * values[b]
