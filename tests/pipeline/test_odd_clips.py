@@ -26,7 +26,7 @@ def odd_clip(small, tmp_path):
     """The small job's person in two rooms, with two empty frames, as a rotated clip with a variable frame rate."""
     made = small.inputs
     first = [f.rgb for f in render_motion(made.target_person, made.motion, made.scene, made.size)]
-    other = make_scene(made.scene.seed + 1 if hasattr(made.scene, "seed") else 77, "bokeh", head_fraction=0.46)
+    other = make_scene(made.scene.seed + 1, "bokeh", head_fraction=0.56)
     second = [f.rgb for f in render_motion(made.target_person, made.motion, other, made.size)]
     frames = [*first[:CUT], *second[CUT : len(PTS)]]
     for t in BLANK:

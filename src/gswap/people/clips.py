@@ -21,8 +21,8 @@ from gswap.people.sound import SAMPLE_RATE, synthesize
 from gswap.people.swap import true_swap
 
 Size = int | tuple[int, int]
-DEMO_SOURCE, DEMO_TARGET = 234, 205
-"""Two people who look good, differ clearly (dlib distance 0.63) and wear closed collars."""
+DEMO_SOURCE, DEMO_TARGET = 241, 234
+"""Two people who look good, differ clearly, and whose necks are bare."""
 
 
 def render_motion(
@@ -170,7 +170,7 @@ class DemoConfig:
     """Who gives the head."""
     seed_target: int = DEMO_TARGET
     """Who is in the clip."""
-    yaw: float = 18.0
+    yaw: float = 14.0
     """How far the target turns the head, degrees."""
 
 
@@ -179,7 +179,7 @@ def demo_inputs(folder: Path, config: DemoConfig | None = None, progress: Progre
     c = config or DemoConfig()
     folder.mkdir(parents=True, exist_ok=True)
     source, target = make_person(c.seed_source), make_person(c.seed_target)
-    scene = make_scene(c.seed_target, head_fraction=0.46)
+    scene = make_scene(c.seed_target, "studio", head_fraction=0.56)
     motion = make_motion(c.seed_target, c.frames, c.fps, MotionConfig(yaw=c.yaw))
 
     def after_photos(done: int, total: int, note: str = "") -> None:
