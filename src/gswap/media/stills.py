@@ -160,7 +160,7 @@ def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 def _register_heif() -> None:
     try:
-        import pi_heif
+        import pi_heif  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingExtraError("Reading HEIC photos", "heif") from error
     pi_heif.register_heif_opener()
