@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from gswap.foundation.errors import InternalError
-from gswap.foundation.imaging import blur, smooth_fill
+from gswap.foundation.imaging import blur, disc, smooth_fill
 from gswap.foundation.landmarks import CHIN
 from gswap.foundation.types import Masks, RgbImage, Shot, Window
 from gswap.segmentation.config import PlateConfig
@@ -48,6 +48,12 @@ _RIM_LIMIT = 24.0
 """Largest exposure difference that is followed, 8-bit levels: more is an object, not light."""
 _FIELD_SCALE = 4
 """Smooth fields are computed at this fraction of the resolution."""
+_BORDER = 6
+"""Width, in pixels, of the rim of background at which fill and frame are made to meet."""
+_BORDER_PERSON = 64
+"""Pixels with more of a person in them than this (of 255) are no border to meet."""
+_BORDER_SHARE = 0.25
+_BORDER_LIMIT = 70.0
 _COLLAR = (-0.30, -0.14)
 """Heights between which a hole above the torso turns from clothes to background."""
 _FEATHER = 1.5
@@ -151,6 +157,7 @@ class ShotPlate:
         background = _background(masks, hole, face_unit(landmarks))
         behind, _ = self.behind(t, rgb, background)
         behind = _match_exposure(behind, rgb, background, hole, face_unit(landmarks))
+        behind = _join_border(behind, rgb, (masks.person < _BORDER_PERSON) & ~hole, hole)
         torso = _torso_share(hole, masks, landmarks)
         if torso.any():
             cloth = _continue_clothes(rgb, clothes_mask(masks, landmarks), hole)
@@ -292,6 +299,27 @@ def _match_exposure(
     field_ = _shrink(difference.astype(np.float32)) / np.maximum(weight, 0.5)[..., None]
     field_ = smooth_fill(field_, ~known)
     field_ = blur(field_, 0.1 * unit / _FIELD_SCALE)
+    return behind + cv2.resize(field_, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR)
+
+
+def _join_border(
+    behind: Float[np.ndarray, "h w 3"],
+    rgb: RgbImage,
+    outside: Bool[np.ndarray, "h w"],
+    hole: Bool[np.ndarray, "h w"],
+) -> Float[np.ndarray, "h w 3"]:
+    """Let the fill meet the frame along the hole's border: the difference there, spread smoothly over the hole.
+
+    Mean-value-like cloning (Farbman et al., "Coordinates for instant image cloning", SIGGRAPH 2009), by push-pull.
+    """
+    ring = outside & (cv2.dilate(hole.astype(np.uint8), disc(2 * _BORDER + 1)) > 0)
+    weight = _shrink(ring.astype(np.float32))
+    known = weight > _BORDER_SHARE
+    if not known.any():
+        return behind
+    difference = np.clip(rgb - behind, -_BORDER_LIMIT, _BORDER_LIMIT) * ring[..., None]
+    field_ = _shrink(difference.astype(np.float32)) / np.maximum(weight, _BORDER_SHARE)[..., None]
+    field_ = smooth_fill(np.where(known[..., None], field_, 0), ~known, smoothing=4)
     return behind + cv2.resize(field_, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
