@@ -46,7 +46,6 @@ def odd_clip(small, tmp_path):
     return path
 
 
-@pytest.mark.slow
 def test_times_cuts_and_empty_frames(small, odd_clip, tmp_path):
     job = small.job(tmp_path, target=odd_clip, out=tmp_path / "out.mkv")
     record = small.consent.read_text().split("photos = [")
