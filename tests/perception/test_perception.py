@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gswap.foundation.errors import InputError
-from gswap.foundation.landmarks import eye_distance
+from gswap.foundation.landmarks import eye_distance, head_angles
 from gswap.foundation.types import Shot
 from gswap.people.motion import MotionConfig, make_motion
 from gswap.people.person import make_person
@@ -17,7 +17,7 @@ from gswap.perception.clip import _bridge, choose_person, find_people, follow, l
 from gswap.perception.config import PerceptionConfig
 from gswap.perception.identity import embed, face_chip
 from gswap.perception.photos import perceive_photos, pick_photos
-from gswap.perception.quality import head_angles, sharpness
+from gswap.perception.quality import sharpness
 
 CFG = PerceptionConfig()
 SIZE = 224

@@ -90,3 +90,23 @@ def face_width(landmarks: Landmarks) -> Float[np.ndarray, ...]:
 def face_height(landmarks: Landmarks) -> Float[np.ndarray, ...]:
     """Distance from the chin to the top of the forehead, in the landmarks' unit."""
     return _distance(landmarks, FOREHEAD_TOP, CHIN)
+
+
+def head_angles(landmarks: Landmarks) -> Float[np.ndarray, "... 3"]:
+    """Yaw, pitch and roll in degrees of the frame built from the outer eye corners and forehead-chin.
+
+    Rough (5 degrees): it stands on the landmarks' own depth. Meant for checks and for differences over a clip.
+
+    Yaw is positive when the face looks towards the image's right side, pitch when it looks down.
+    """
+    right, left = (landmarks[..., i, :] for i in EYE_CORNERS_OUTER)
+    x = left - right
+    x = x / np.linalg.norm(x, axis=-1, keepdims=True)
+    y = landmarks[..., 152, :] - landmarks[..., 10, :]
+    y = y - (y * x).sum(-1, keepdims=True) * x
+    y = y / np.linalg.norm(y, axis=-1, keepdims=True)
+    z = np.cross(x, y)
+    yaw = np.degrees(np.arctan2(-z[..., 0], z[..., 2]))
+    pitch = np.degrees(np.arcsin(np.clip(-z[..., 1], -1, 1)))
+    roll = np.degrees(np.arctan2(x[..., 1], x[..., 0]))
+    return np.stack([yaw, pitch, roll], -1)

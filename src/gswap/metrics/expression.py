@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from gswap.foundation.landmarks import CHIN, EYE_CORNERS_OUTER, FOREHEAD_TOP, Landmarks, eye_distance
+from gswap.foundation.landmarks import Landmarks, eye_distance, head_angles
 
 SIGNAL_POINTS = (
     ("mouth gap", 13, 14),
@@ -29,19 +29,6 @@ def expression_signals(landmarks: Landmarks) -> Float[np.ndarray, "... 7"]:
     xy = landmarks[..., :2]
     distances = [np.linalg.norm(xy[..., a, :] - xy[..., b, :], axis=-1) for _, a, b in SIGNAL_POINTS]
     return np.stack(distances, -1) / eye_distance(landmarks)[..., None]
-
-
-def head_angles(landmarks: Landmarks) -> Float[np.ndarray, "... 3"]:
-    """Yaw, pitch and roll in degrees of the frame built from the outer eye corners and forehead-chin."""
-    right, left = (landmarks[..., i, :] for i in EYE_CORNERS_OUTER)
-    x = _unit(left - right)
-    down = landmarks[..., CHIN, :] - landmarks[..., FOREHEAD_TOP, :]
-    y = _unit(down - (down * x).sum(-1, keepdims=True) * x)
-    z = np.cross(x, y)
-    yaw = np.arctan2(-z[..., 0], z[..., 2])
-    pitch = np.arcsin(np.clip(-z[..., 1], -1, 1))
-    roll = np.arctan2(x[..., 1], x[..., 0])
-    return np.degrees(np.stack([yaw, pitch, roll], -1))
 
 
 def difference(result: Float[np.ndarray, "t k"], reference: Float[np.ndarray, "t k"]) -> Float[np.ndarray, "t"]:
@@ -68,7 +55,3 @@ def pose_error(result: Float[np.ndarray, "t 478 3"], reference: Float[np.ndarray
 
 def _known(a: Float[np.ndarray, "t 478 d"], b: Float[np.ndarray, "t 478 d"]) -> Bool[np.ndarray, "t"]:
     return np.isfinite(a).all((1, 2)) & np.isfinite(b).all((1, 2))
-
-
-def _unit(vector: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
-    return vector / np.linalg.norm(vector, axis=-1, keepdims=True)

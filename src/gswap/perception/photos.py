@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from gswap.foundation.errors import InputError
-from gswap.foundation.landmarks import lid_opening, mouth_gap
+from gswap.foundation.landmarks import head_angles, lid_opening, mouth_gap
 from gswap.foundation.types import FaceTrack, Progress, RgbImage, no_progress
 from gswap.perception.adapters.mediapipe import Detection, FaceDetector, FaceMesh, Shoulders
 from gswap.perception.config import PerceptionConfig
 from gswap.perception.identity import embed
-from gswap.perception.quality import head_angles, sharpness
+from gswap.perception.quality import sharpness
 
 RIVAL = 0.6
 """A second face of at least this share of the largest one's size makes a photo ambiguous."""

@@ -1,12 +1,11 @@
-"""How fit a face image is: focus, and how far the head is turned."""
+"""How fit a face image is: its focus."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float
 
-from gswap.foundation.landmarks import EYE_CORNERS_OUTER, Landmarks, face_width
+from gswap.foundation.landmarks import Landmarks, face_width
 from gswap.foundation.types import RgbImage
 
 FACE_PIXELS = 256
@@ -29,21 +28,3 @@ def sharpness(image: RgbImage, landmarks: Landmarks) -> float:
     if scale < 1:
         grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return float(cv2.Laplacian(grey, cv2.CV_32F).std())
-
-
-def head_angles(landmarks: Landmarks) -> Float[np.ndarray, "... 3"]:
-    """Yaw, pitch and roll in degrees from the landmarks' own depth; rough (5 degrees), meant for checks.
-
-    Yaw is positive when the face looks towards the image's right side, pitch when it looks down.
-    """
-    right, left = (landmarks[..., i, :] for i in EYE_CORNERS_OUTER)
-    x = left - right
-    x = x / np.linalg.norm(x, axis=-1, keepdims=True)
-    y = landmarks[..., 152, :] - landmarks[..., 10, :]
-    y = y - (y * x).sum(-1, keepdims=True) * x
-    y = y / np.linalg.norm(y, axis=-1, keepdims=True)
-    z = np.cross(x, y)
-    yaw = np.degrees(np.arctan2(-z[..., 0], z[..., 2]))
-    pitch = np.degrees(np.arcsin(np.clip(-z[..., 1], -1, 1)))
-    roll = np.degrees(np.arctan2(x[..., 1], x[..., 0]))
-    return np.stack([yaw, pitch, roll], -1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gswap.foundation.errors import GswapError
-from gswap.foundation.landmarks import mouth_gap
+from gswap.foundation.landmarks import head_angles, mouth_gap
 from gswap.foundation.types import FaceTrack, Shot
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader, sample_frames
@@ -18,7 +18,6 @@ from gswap.media.stills import load_photo
 from gswap.perception.clip import choose_person, find_people, follow
 from gswap.perception.config import PerceptionConfig
 from gswap.perception.photos import perceive_photos, pick_photos
-from gswap.perception.quality import head_angles
 from gswap.pipeline.config import Job, Settings
 from gswap.pipeline.observer import StepObserver
 from gswap.pipeline.preflight import disk_need

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from gswap.foundation.landmarks import lid_opening, mouth_gap
+from gswap.foundation.landmarks import head_angles, lid_opening, mouth_gap
 from gswap.foundation.store import PngStore, read_face_track, read_json
 from gswap.foundation.types import FaceTrack, RgbImage
 from gswap.media.color import rgb_to_planes
@@ -19,7 +19,6 @@ from gswap.media.compare import contact_sheet as tile
 from gswap.media.compare import side_by_side
 from gswap.media.layout import display_layout
 from gswap.media.write import BT709, VideoWriter, rgb_video_info
-from gswap.perception.quality import head_angles
 from gswap.pipeline.config import Job
 from gswap.pipeline.steps import perceive, render
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from gswap.foundation.landmarks import lid_opening, mouth_gap
+from gswap.foundation.landmarks import head_angles, lid_opening, mouth_gap
 from gswap.foundation.store import read_body_track, read_face_track
 from gswap.foundation.types import Progress, RgbImage, no_progress
-from gswap.metrics.expression import difference, expression_signals, head_angles
+from gswap.metrics.expression import difference, expression_signals
 from gswap.perception.clip import landmarks_near
 from gswap.perception.config import PerceptionConfig
 from gswap.perception.identity import embed
