@@ -12,11 +12,11 @@ from gswap.media.stills import find_photos
 from gswap.output import consent, keys
 
 if TYPE_CHECKING:
-    from gswap.apps.cli import commands
+    from gswap.apps.cli import provenance
     from gswap.apps.cli.console import Terminal
 
 
-def new(options: commands.ConsentNew) -> Path:
+def new(options: provenance.ConsentNew) -> Path:
     """Write a new record.
 
     Raises:
@@ -53,7 +53,7 @@ def _hashes(paths: tuple[Path, ...]) -> list[str]:
     return [consent.hash_file(p) for p in find_photos(paths)] if paths else []
 
 
-def check(options: commands.ConsentCheck, terminal: Terminal) -> int:
+def check(options: provenance.ConsentCheck, terminal: Terminal) -> int:
     """Say what a record covers; returns the exit code."""
     record = consent.load(options.record)
     target = consent.hash_file(options.target) if options.target else ""
@@ -68,7 +68,7 @@ def check(options: commands.ConsentCheck, terminal: Terminal) -> int:
     return 78 if missing else 0
 
 
-def sign(options: commands.ConsentSign) -> None:
+def sign(options: provenance.ConsentSign) -> None:
     """Bind and sign a record in place."""
     record = consent.load(options.record)
     if options.source:

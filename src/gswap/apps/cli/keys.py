@@ -8,11 +8,11 @@ from gswap.foundation.errors import UsageError
 from gswap.output import keys
 
 if TYPE_CHECKING:
-    from gswap.apps.cli import commands
+    from gswap.apps.cli import provenance
     from gswap.apps.cli.console import Terminal
 
 
-def act(options: commands.Keys, terminal: Terminal) -> int:
+def act(options: provenance.Keys, terminal: Terminal) -> int:
     """Do what ``options.action`` says."""
     if options.action == "export-root":
         keys.load_or_create()

@@ -11,22 +11,22 @@ from typing import Annotated, Any, TextIO
 
 import tyro
 
-from gswap.apps.cli import commands
+from gswap.apps.cli import bench, jobs, provenance, workspaces
 from gswap.apps.cli.console import Terminal
 
 Command = (
-    Annotated[commands.Swap, tyro.conf.subcommand("swap")]
-    | Annotated[commands.Demo, tyro.conf.subcommand("demo")]
-    | Annotated[commands.Check, tyro.conf.subcommand("check")]
-    | Annotated[commands.Track, tyro.conf.subcommand("track")]
-    | Annotated[commands.Orbit, tyro.conf.subcommand("orbit")]
-    | Annotated[commands.Consent, tyro.conf.subcommand("consent")]
-    | Annotated[commands.Keys, tyro.conf.subcommand("keys")]
-    | Annotated[commands.Verify, tyro.conf.subcommand("verify")]
-    | Annotated[commands.Status, tyro.conf.subcommand("status")]
-    | Annotated[commands.Purge, tyro.conf.subcommand("purge")]
-    | Annotated[commands.Doctor, tyro.conf.subcommand("doctor")]
-    | Annotated[commands.Bench, tyro.conf.subcommand("bench")]
+    Annotated[jobs.Swap, tyro.conf.subcommand("swap")]
+    | Annotated[jobs.Demo, tyro.conf.subcommand("demo")]
+    | Annotated[jobs.Check, tyro.conf.subcommand("check")]
+    | Annotated[jobs.Track, tyro.conf.subcommand("track")]
+    | Annotated[jobs.Orbit, tyro.conf.subcommand("orbit")]
+    | Annotated[provenance.Consent, tyro.conf.subcommand("consent")]
+    | Annotated[provenance.Keys, tyro.conf.subcommand("keys")]
+    | Annotated[provenance.Verify, tyro.conf.subcommand("verify")]
+    | Annotated[workspaces.Status, tyro.conf.subcommand("status")]
+    | Annotated[workspaces.Purge, tyro.conf.subcommand("purge")]
+    | Annotated[workspaces.Doctor, tyro.conf.subcommand("doctor")]
+    | Annotated[bench.Bench, tyro.conf.subcommand("bench")]
 )
 
 

@@ -13,7 +13,7 @@ from gswap.media.read import VideoReader
 from gswap.output.verify import sentences, to_json, verify_file
 
 if TYPE_CHECKING:
-    from gswap.apps.cli import commands
+    from gswap.apps.cli import provenance
     from gswap.apps.cli.console import Terminal
 
 
@@ -28,7 +28,7 @@ def read_luma(path: Path) -> Iterator[tuple[float, np.ndarray]]:
             yield (frame.pts - info.pts[0]) * unit, frame.planes[0]
 
 
-def verify(options: commands.Verify, terminal: Terminal) -> int:
+def verify(options: provenance.Verify, terminal: Terminal) -> int:
     """Report on every file; the exit code is the worst one."""
     worst = 0
     for path in options.files:

@@ -1,0 +1,63 @@
+"""``gswap bench``: time a part, as ratios against a reference run beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from gswap.apps.bench.splat import SplatBenchConfig
+
+if TYPE_CHECKING:
+    from gswap.apps.cli.console import Terminal
+
+
+@dataclass(frozen=True)
+class BenchSplat:
+    """Splatting and the small networks, against a plain-torch tile loop."""
+
+    settings: Annotated[SplatBenchConfig, tyro.conf.arg(name="")] = field(default_factory=SplatBenchConfig)
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.bench import splat
+
+        return show(splat.run(self.settings), terminal)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Time a part, as ratios against a reference run beside it."""
+
+    what: Annotated[BenchSplat, tyro.conf.subcommand("splat")]
+
+    @property
+    def json(self) -> bool:
+        """Whether the benchmark prints JSON."""
+        return self.what.json
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        return self.what.run(terminal)
+
+
+def show(found: Mapping[str, object], terminal: Terminal) -> int:
+    """Print the figures of a benchmark; returns the exit code."""
+    terminal.emit("bench", **found)
+    for line in _lines(found):
+        terminal.say(line)
+    return 0
+
+
+def _lines(values: Mapping[str, object], indent: str = "") -> Iterator[str]:
+    """Nested figures as indented lines."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield f"{indent}{name}"
+            yield from _lines(value, indent + "  ")
+        else:
+            yield f"{indent}{name}: {value:.4g}" if isinstance(value, float) else f"{indent}{name}: {value}"
