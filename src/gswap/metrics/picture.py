@@ -59,15 +59,19 @@ def ssim(result: np.ndarray, reference: np.ndarray) -> float:
     Luma of RGB; Gaussian window of 11 pixels, sigma 1.5; only windows that lie inside the picture (at least 11x11)
     count.
     """
+    return float(ssim_map(result, reference).mean())
+
+
+def ssim_map(result: np.ndarray, reference: np.ndarray) -> Float[np.ndarray, "hh ww"]:
+    """:func:`ssim` of every window; the map is smaller than the picture by five pixels on each side."""
     a, b = _luma(result), _luma(reference)
     mean_a, mean_b = _window(a), _window(b)
     var_a = _window(a * a) - mean_a**2
     var_b = _window(b * b) - mean_b**2
     covariance = _window(a * b) - mean_a * mean_b
-    similarity = ((2 * mean_a * mean_b + _SSIM_C1) * (2 * covariance + _SSIM_C2)) / (
+    return ((2 * mean_a * mean_b + _SSIM_C1) * (2 * covariance + _SSIM_C2)) / (
         (mean_a**2 + mean_b**2 + _SSIM_C1) * (var_a + var_b + _SSIM_C2)
     )
-    return float(similarity.mean())
 
 
 def iou(first: np.ndarray, second: np.ndarray, threshold: float = 127.5) -> float:
