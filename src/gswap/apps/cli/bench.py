@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from gswap.apps.bench.splat import SplatBenchConfig
+from gswap.apps.bench.track_config import TrackBenchConfig
 
 if TYPE_CHECKING:
     from gswap.apps.cli.console import Terminal
@@ -30,10 +31,25 @@ class BenchSplat:
 
 
 @dataclass(frozen=True)
+class BenchTrack:
+    """Tracking, masks and plate on synthetic people whose truth is known (renders them first: about 7 minutes)."""
+
+    settings: Annotated[TrackBenchConfig, tyro.conf.arg(name="")] = field(default_factory=TrackBenchConfig)
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.bench import track
+
+        return show(track.run(self.settings, terminal.say), terminal)
+
+
+@dataclass(frozen=True)
 class Bench:
     """Time a part, as ratios against a reference run beside it."""
 
-    what: Annotated[BenchSplat, tyro.conf.subcommand("splat")]
+    what: Annotated[BenchSplat, tyro.conf.subcommand("splat")] | Annotated[BenchTrack, tyro.conf.subcommand("track")]
 
     @property
     def json(self) -> bool:

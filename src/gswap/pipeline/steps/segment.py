@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from gswap.body.models import load_body
@@ -23,26 +22,20 @@ from gswap.foundation.store import (
     write_json,
     write_window,
 )
-from gswap.foundation.types import BodyTrack, FaceTrack, Masks, PhotoSet, RgbImage, TargetSet, Window
+from gswap.foundation.types import BodyTrack, FaceTrack, Masks, PhotoSet, RgbImage, TargetSet
 from gswap.media.sequences import read_mask_sequence
 from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.pipeline.config import Job
 from gswap.pipeline.fingerprint import hash_file
+from gswap.pipeline.masking import cut, subject_of
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import ingest, perceive
 from gswap.pipeline.steps.track import BODY
 from gswap.segmentation.adapters.user import with_user_head
-from gswap.segmentation.layout import Sample
-from gswap.segmentation.masks import HeadSegmenter, Previous
 from gswap.segmentation.person import person_around
 from gswap.segmentation.photos import prepare_photos
 from gswap.segmentation.plate import PlateBuilder, sample_frames
-from gswap.segmentation.window import choose_window
 
-COLOR_SAMPLES = 12
-"""Frames from which the clip's colours are learnt."""
-SQUARE = 1.3
-"""Windows longer than this many times their shorter side are matted around the head, too."""
 STORES = ("rgb", "head", "neck", "person", "plate")
 
 
@@ -64,18 +57,10 @@ class _Segmenting:
         self.faces = read_face_track(context.folders["perceive"] / "faces.safetensors")
         self.body = read_body_track(context.folders["track"] / "body.safetensors")
         self.model: BodyModel = load_body(BODY)
-        self.rest = self.model.rest(self.body.shape)
+        self.subject = subject_of(self.faces, self.body, self.model, self.cfg)
+        self.window = self.subject.window
         self.frame_size = (self.clip.info.width, self.clip.info.height)
-        self.window = choose_window(self.faces, self.body, self.frame_size, self.cfg.window)
         self.stores = {name: PngStore(context.folder / name, len(self.faces)) for name in STORES}
-
-    def landmarks(self, t: int) -> np.ndarray:
-        """Landmarks of frame ``t`` in its work image."""
-        return self.window.to_work(t, self.faces.landmarks[t])
-
-    def usable(self, t: int) -> bool:
-        """Whether the person is there."""
-        return bool(self.faces.valid[t] and self.body.valid[t])
 
     def cut_windows(self) -> None:
         """Store the work images."""
@@ -87,41 +72,22 @@ class _Segmenting:
                 self.stores["rgb"].write(t, cut(image, self.window, t))
             self.context.progress(t + 1, count, "windows")
 
-    def sample(self, t: int, matte: MediaPipeMatte) -> Sample:
-        """What is known of frame ``t``."""
-        rgb = self.stores["rgb"][t]
-        camera = self.window.camera(t, float(self.body.focal[t]), *self.frame_size)
-        mesh = self.model.pose(self.body, self.rest, t)
-        landmarks = self.landmarks(t)
-        width, height = self.window.size
-        person = (
-            matte(rgb) if max(width, height) < SQUARE * min(width, height) else person_around(rgb, landmarks, matte)
-        )
-        return Sample(rgb, landmarks, person, mesh, camera)
-
     def masks(self, t: int) -> Masks:
         """Stored masks of frame ``t``."""
         return Masks(self.stores["head"][t], self.stores["neck"][t], self.stores["person"][t])
 
     def segment(self, matte: MediaPipeMatte) -> bool:
         """Store the masks; returns whether the hair is long."""
-        usable = [t for t in range(len(self.faces)) if self.usable(t)]
-        chosen = [usable[int(i)] for i in np.linspace(0, len(usable) - 1, min(COLOR_SAMPLES, len(usable))).round()]
-        samples = [self.sample(t, matte) for t in dict.fromkeys(chosen)]
-        segmenter = HeadSegmenter.prepare(samples, self.model, self.cfg.masks)
-        del samples
+        subject, images = self.subject, self.stores["rgb"]
+        segmenter = subject.segmenter(images.__getitem__, matte)
         user: Iterator[np.ndarray] | None = None
         if self.job.masks is not None:
             user = iter(read_mask_sequence(self.job.masks, len(self.faces), self.frame_size))
-        starts = {shot.start for shot in self.clip.shots}
         names = ("head", "neck", "person")
         for t in range(len(self.faces)):
             given = next(user) if user is not None else None
-            if self.usable(t) and not all(t in self.stores[n] for n in names):
-                previous = None
-                if t not in starts and t > 0 and self.usable(t - 1):
-                    previous = Previous(self.masks(t - 1), self.landmarks(t - 1))
-                masks = segmenter.segment(self.sample(t, matte), previous)
+            if subject.usable(t) and not all(t in self.stores[n] for n in names):
+                masks = subject.mask(t, segmenter, subject.sample(t, images[t], matte), self.masks)
                 if given is not None:
                     masks = with_user_head(masks, cut(given, self.window, t))
                 for name in names:
@@ -133,16 +99,16 @@ class _Segmenting:
         """Store the clean plates, shot by shot."""
         plate = self.stores["plate"]
         for shot in self.clip.shots:
-            usable = [t for t in range(shot.start, shot.stop) if self.usable(t)]
+            usable = [t for t in range(shot.start, shot.stop) if self.subject.usable(t)]
             if all(t in plate for t in usable):
                 continue
             builder = PlateBuilder(self.window, shot, self.cfg.plate)
             for t in _nearest(sample_frames(shot, self.window, self.cfg.plate), usable):
-                builder.observe(t, self.stores["rgb"][t], self.masks(t), self.landmarks(t))
+                builder.observe(t, self.stores["rgb"][t], self.masks(t), self.subject.landmarks(t))
             built = builder.build()
             for t in usable:
                 if t not in plate:
-                    plate.write(t, built.plate(t, self.stores["rgb"][t], self.masks(t), self.landmarks(t)))
+                    plate.write(t, built.plate(t, self.stores["rgb"][t], self.masks(t), self.subject.landmarks(t)))
                 self.context.progress(t + 1, len(self.faces), "plate")
 
 
@@ -150,15 +116,6 @@ def _nearest(wanted: list[int], usable: list[int]) -> list[int]:
     """Usable frames nearest to the wanted ones, each once."""
     known = np.asarray(usable)
     return sorted({int(known[np.abs(known - t).argmin()]) for t in wanted})
-
-
-def cut(image: np.ndarray, window: Window, t: int) -> np.ndarray:
-    """The work image of a full frame (or of a full-size mask)."""
-    x, y = int(window.x[t]), int(window.y[t])
-    part = image[y : y + window.height, x : x + window.width]
-    if window.scale == 1.0:
-        return np.ascontiguousarray(part)
-    return cv2.resize(part, window.size, interpolation=cv2.INTER_AREA)
 
 
 def _photos(context: StepContext, model: BodyModel, matte: MediaPipeMatte) -> PhotoSet:
