@@ -14,7 +14,8 @@
     ├── ConfigError (78)           consent, weights, device: the set-up refuses the job
     │   ├── ConsentError
     │   ├── DeviceError
-    │   └── MissingExtraError
+    │   ├── MissingExtraError
+    │   └── WeightsError
     └── InterruptedJobError (130)  stopped by the user; the workspace resumes
 
 Every message says what was expected, what was found, in which file, and what to do. The library raises; only
@@ -125,6 +126,10 @@ class MissingExtraError(ConfigError):
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs a package that is not installed.", hint=f"Run: pip install 'gswap[{extra}]'")
         self.extra = extra
+
+
+class WeightsError(ConfigError):
+    """Weights are not there, are not the ones that are known, could not be fetched, or may not be used for this."""
 
 
 class InterruptedJobError(GswapError):
