@@ -6,7 +6,6 @@ pictures, so that it can outlive a purge; see :mod:`gswap.output.purge` for what
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +13,14 @@ from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from jaxtyping import Float
 
-from gswap.foundation.errors import InternalError
 from gswap.foundation.store import write_bytes, write_json
 from gswap.foundation.types import JobNotes, RgbImage, Shot, StepTiming
 from gswap.output import report_page as page
 
 FORMAT_VERSION = 1
-JPEG_QUALITY = 88
 HTML_NAME = "report.html"
 JSON_NAME = "report.json"
 
@@ -138,7 +134,7 @@ def to_html(data: ReportData) -> str:
         _notes("Warnings", data.notes.warnings, "warning"),
         _notes("What would help", data.notes.advice, "advice"),
         _untouched(data.untouched),
-        page.section("Contact sheet", _image(data.contact_sheet, "contact sheet"))
+        page.section("Contact sheet", page.picture(data.contact_sheet, "contact sheet"))
         if data.contact_sheet is not None
         else "",
         page.section("Over the frames", "".join(_plot(s) for s in data.series)) if data.series else "",
@@ -165,17 +161,10 @@ def _untouched(ranges: Sequence[Shot]) -> str:
 
 def _gallery(pictures: Sequence[Picture]) -> str:
     figures = (
-        f"<figure>{_image(p.rgb, p.caption)}<figcaption>{escape(p.caption)}</figcaption></figure>" for p in pictures
+        f"<figure>{page.picture(p.rgb, p.caption)}<figcaption>{escape(p.caption)}</figcaption></figure>"
+        for p in pictures
     )
     return f'<div class="gallery">{"".join(figures)}</div>'
-
-
-def _image(rgb: RgbImage, alt: str) -> str:
-    ok, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not ok:
-        raise InternalError(f"Encoding the picture {alt!r} for the report failed.")
-    encoded = base64.b64encode(data.tobytes()).decode()
-    return f'<img alt="{escape(alt)}" loading="lazy" src="data:image/jpeg;base64,{encoded}">'
 
 
 def _plot(series: Series) -> str:
