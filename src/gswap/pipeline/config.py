@@ -19,8 +19,62 @@ LabelMode = Literal["throughout", "start", "off"]
 Device = Literal["cpu", "cuda"]
 Quality = Literal["preview", "standard", "best"]
 
+Swapper = Literal["embedded", "diffusion"]
+Reenactor = Literal["embedded", "liveportrait"]
+ControlNet = Literal["mediapipe-face", "openpose", "arc2face"]
+Parser = Literal["embedded", "farl", "segformer"]
+PlateInpainter = Literal["embedded", "lama"]
+Identity = Literal["dlib", "arcface-buffalo", "arcface-antelopev2"]
+Perceptual = Literal["patches", "lpips-vgg"]
+Upscaler = Literal["none", "lanczos", "real-esrgan-x2", "real-esrgan-x4"]
+Body = Literal["anny", "smplx"]
+
 DEFAULT_MOUTH: Mouth = "target"
 """Without an open-mouthed photo the target's own teeth and tongue are the most plausible picture (docs/guide.md)."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Who does the work: the exchangeable parts. The defaults need nothing but the package; the others need weights."""
+
+    swapper: Swapper = "embedded"
+    """Makes the head-swapped images: our mesh-guided swapper, or Arc2Face with DreamBooth and ControlNet."""
+    reenactor: Reenactor = "embedded"
+    """Coarse reenactment that gives the diffusion swapper its mask."""
+    controlnet: ControlNet = "mediapipe-face"
+    """Condition of the diffusion swapper."""
+    parser: Parser = "embedded"
+    """Finds head, hair and neck."""
+    inpainter: PlateInpainter = "embedded"
+    """Fills what no frame shows of the background."""
+    identity: Identity = "dlib"
+    """Whose face it is: in the choice of the person and in the report."""
+    perceptual: Perceptual = "patches"
+    """Perceptual loss of the fit: gradients and SSIM of patches, or LPIPS on VGG-16."""
+    upscaler: Upscaler = "none"
+    """Super-resolution that guides the last two thirds of the fit."""
+    body: Body = "anny"
+    """Parametric body; SMPL-X for those who hold its licence."""
+
+    def weights(self) -> tuple[str, ...]:
+        """Names of the weights (``gswap.foundation.weights``) that these parts need, in a fixed order."""
+        names: list[str] = []
+        if self.swapper == "diffusion":
+            names += ["arc2face", "stable-diffusion-v1-5", "arcface-arc2face", f"controlnet-{self.controlnet}"]
+            if self.reenactor == "liveportrait":
+                names.append("liveportrait")
+        for name, idle in (
+            (self.parser, "embedded"),
+            (self.inpainter, "embedded"),
+            (self.identity, "dlib"),
+            (self.perceptual, "patches"),
+            (self.body, "anny"),
+        ):
+            if name != idle:
+                names.append(name)
+        if self.upscaler.startswith("real-esrgan"):
+            names.append(self.upscaler)
+        return tuple(names)
 
 
 @dataclass(frozen=True)
@@ -51,6 +105,9 @@ class Job:
     work: Path
     """The workspace folder."""
     recipe: Recipe = "embedded"
+    parts: Parts = field(default_factory=Parts)
+    commercial_only: bool = False
+    """Refuse parts whose weights may not be used commercially."""
     device: Device = "cpu"
     person: str | None = None
     """1-based number of the person in the clip, or a photo of them."""
