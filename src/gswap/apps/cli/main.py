@@ -11,7 +11,7 @@ from typing import Annotated, Any, TextIO
 
 import tyro
 
-from gswap.apps.cli import bench, jobs, provenance, workspaces
+from gswap.apps.cli import bench, evaluate, jobs, provenance, workspaces
 from gswap.apps.cli.console import Terminal
 
 Command = (
@@ -27,6 +27,7 @@ Command = (
     | Annotated[workspaces.Purge, tyro.conf.subcommand("purge")]
     | Annotated[workspaces.Doctor, tyro.conf.subcommand("doctor")]
     | Annotated[bench.Bench, tyro.conf.subcommand("bench")]
+    | Annotated[evaluate.Evaluate, tyro.conf.subcommand("evaluate")]
 )
 
 

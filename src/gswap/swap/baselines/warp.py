@@ -59,12 +59,9 @@ class WarpSwapper:
         Raises:
             InputError: The target's face is not seen in this frame.
         """
-        if not self.faces.valid[t]:
-            raise InputError("Expected the target's face in this frame, found none.", frame=t)
-        points = self.target.window.to_work(t, self.faces.landmarks[t])
+        points, chosen, moved = self.choose(t)
         scene, plate = self.target.rgb[t], self.target.plate[t]
-        chosen, moved = min(((i, self._onto(i, points)) for i in self.usable), key=lambda pair: (pair[1][0], pair[0]))
-        mapping = warp_map(moved[1], points, self.people.landmarks[chosen], (scene.shape[0], scene.shape[1]))
+        mapping = warp_map(moved, points, self.people.landmarks[chosen], (scene.shape[0], scene.shape[1]))
         shifted = (mapping - 0.5).astype(np.float32)
         image = cv2.remap(
             self.photos.rgb[chosen], shifted[..., 0], shifted[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -74,6 +71,19 @@ class WarpSwapper:
         rgb = np.round(over(image.astype(np.float32), alpha, plate.astype(np.float32))).astype(np.uint8)
         head = np.round(alpha * 255).astype(np.uint8)
         return SwapFrame(rgb, head, np.zeros_like(head), plate, np.full_like(head, 255))
+
+    def choose(self, t: int) -> tuple[Float[np.ndarray, "478 3"], int, Float[np.ndarray, "478 3"]]:
+        """Landmarks of frame ``t`` in the window, the photo nearest in rotation, and its landmarks moved onto them.
+
+        Raises:
+            InputError: The target's face is not seen in this frame.
+        """
+        if not self.faces.valid[t]:
+            raise InputError("Expected the target's face in this frame, found none.", frame=t)
+        points = self.target.window.to_work(t, self.faces.landmarks[t])
+        found = [(i, *self._onto(i, points)) for i in self.usable]
+        chosen, _, moved = min(found, key=lambda one: (one[1], one[0]))
+        return points, chosen, moved
 
     def _onto(self, i: int, points: Float[np.ndarray, "478 3"]) -> tuple[float, Float[np.ndarray, "478 3"]]:
         """Angle between photo and target, and the photo's landmarks moved rigidly onto the target's."""

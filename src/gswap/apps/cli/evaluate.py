@@ -1,0 +1,116 @@
+"""``gswap evaluate``: how good results are, ours or any tool's; comparators, ablations, a user study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from gswap.foundation.errors import UsageError
+
+if TYPE_CHECKING:
+    from gswap.apps.cli.console import Terminal
+    from gswap.apps.evaluate.layout import Pair
+
+Baseline = Literal["clone", "warp", "per-frame", "reenact"]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score results of head swapping side by side: identity, expression, pose, consistency, seams, truth."""
+
+    method: tuple[str, ...] = ()
+    """Results to score, as NAME=FILE: a video of any tool, or a workspace of ours (scored before marks)."""
+    target: Path | None = None
+    """The clip that they were made from."""
+    source: tuple[Path, ...] = ()
+    """The photos of the source person, a folder of them, or a video."""
+    truth: Path | None = None
+    """The true answer, if it is known: for a self swap the clip itself."""
+    truth_masks: Path | None = None
+    """Folder of the true head mattes, one image per frame."""
+    pairs: Path | None = None
+    """Folder of many pairs instead of one; docs/evaluation.md shows its layout."""
+    out: Path = Path("evaluation")
+    """Folder for evaluation.json, evaluation.md and evaluation.html."""
+    work: Path | None = None
+    """Workspace whose tracks and masks are used (made there if missing); default: inside --out."""
+    baseline: tuple[Baseline, ...] = ()
+    """Comparators to run and score as well."""
+    consent: Path | None = None
+    """Consent record; needed by --baseline and --ablations, which swap heads."""
+    person: str | None = None
+    """Which person of the clip: a number, or a photo of them."""
+    start: float | None = None
+    """The results show the clip from this second on."""
+    end: float | None = None
+    """The results show the clip up to this second."""
+    frames: int = 300
+    """Frames that are measured at most, spread over the clip; 0 = all."""
+    ablations: bool = False
+    """Fit and score our variants, one part left out at a time (Fig. 10-15), on --pairs or on one pair."""
+    extremes: bool = False
+    """Swap and score synthetic cases with large rotation and with fast motion, whose truth is known (Fig. 16)."""
+    synthetic: bool = False
+    """With --ablations: use a synthetic pair, whose truth is known."""
+    speed: bool = False
+    """Time every comparator and ours on this machine (Table I)."""
+    full: bool = False
+    """With --ablations and --extremes: the clips as they are and every step, instead of 60 frames of 256 pixels."""
+    study: Path | None = None
+    """Make a blinded page for a user study (Table III) of the given results in this folder."""
+    tally: tuple[Path, ...] = ()
+    """With --study: count these exported answers instead of making the page."""
+    threads: int = 2
+    """Threads for computing."""
+    json: bool = False
+    """Machine-readable progress on standard output, one JSON object a line."""
+    verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
+    """Show tracebacks of internal errors."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.evaluate.run import Options, evaluate
+
+        options = Options(frames=self.frames, threads=self.threads)
+        page = evaluate(self._pairs(), self.out, options, terminal, self.baseline)
+        return self._show(page, terminal)
+
+    def _show(self, page: Path, terminal: Terminal) -> int:
+        terminal.emit("result", page=str(page), json=str(page.with_suffix(".json")))
+        terminal.say(page.with_suffix(".md").read_text())
+        terminal.say(str(page))
+        return 0
+
+    def _pairs(self) -> list[Pair]:
+        from gswap.apps.evaluate.layout import Pair, read_pairs
+
+        if self.pairs is not None:
+            if self.target is not None or self.method or self.source:
+                raise UsageError("Expected either --pairs, or --target, --source and --method; found both.")
+            return read_pairs(self.pairs)
+        if self.target is None or not self.source:
+            raise UsageError("Expected --target and --source, or --pairs.")
+        pair = Pair(
+            self.target.stem,
+            self.source,
+            self.target,
+            dict(_named(m) for m in self.method),
+            truth=self.truth,
+            truth_masks=self.truth_masks,
+            consent=self.consent,
+            work=self.work,
+            start=self.start,
+            end=self.end,
+            person=self.person,
+        )
+        return [pair]
+
+
+def _named(text: str) -> tuple[str, Path]:
+    name, found, path = text.partition("=")
+    if not found or not name or not path:
+        raise UsageError(f"Expected --method NAME=FILE, found {text!r}.")
+    return name, Path(path)

@@ -1,0 +1,1 @@
+"""``gswap evaluate``: score any method's videos, run comparators and ablations, ask people."""
