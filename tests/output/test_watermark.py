@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import av
 import cv2
@@ -14,9 +14,10 @@ from gswap.foundation.errors import UsageError
 from gswap.output import watermark, watermark_bench
 from gswap.output.watermark import HALF_PERIOD, embed
 from gswap.output.watermark_bench import BenchClip
-from gswap.output.watermark_detect import MIN_SCORE, detect
+from gswap.output.watermark_detect import FALSE_ID, detect
 
 FPS = 25
+THRESHOLD = watermark.score_threshold(4, FALSE_ID)
 IDENTIFIER = 0x5AC3F1
 
 
@@ -68,13 +69,42 @@ def test_ids_survive_the_code_under_noise(identifier: int) -> None:
     assert watermark.decode_tile(tile)[0] == identifier
     noisy = 0.3 * tile + np.random.default_rng(identifier).normal(size=tile.shape)
     found, score = watermark.decode_tile(noisy)
-    assert found == identifier and score > MIN_SCORE
+    assert found == identifier and score > THRESHOLD
 
 
-def test_noise_scores_below_the_gate() -> None:
+def pictures() -> Iterator[np.ndarray]:
+    """Tiles that no key made: noise of several kinds, and regular content."""
     rng = np.random.default_rng(0)
-    scores = [watermark.decode_tile(rng.normal(scale=10, size=(64, 64)))[1] for _ in range(200)]
-    assert max(scores) < MIN_SCORE and np.mean(scores) == pytest.approx(12.5, abs=1)
+    across, down = np.meshgrid(np.arange(64), np.arange(64))
+    for k in range(120):
+        yield rng.normal(scale=10, size=(64, 64))
+        yield rng.standard_cauchy((64, 64)).clip(-50, 50)
+        yield cv2.GaussianBlur(rng.normal(size=(64, 64)), (0, 0), 0.5 + k / 40)
+        yield np.sin(2 * np.pi * (across * (k % 11) + down * (k % 7)) / 64 + k)
+    yield np.ones((64, 64))
+    yield (across + down) % 2 - 0.5
+    yield np.eye(64)
+
+
+def test_whatever_the_picture_chance_stays_below_the_thresholds() -> None:
+    tiles = list(pictures())
+    assert max(watermark.decode_tile(tile)[1] for tile in tiles) < THRESHOLD
+    pilot = np.array([watermark.pilot_score(tile) for tile in tiles])
+    assert pilot.std() == pytest.approx(1, abs=0.15) and abs(pilot).max() < watermark.pilot_threshold(1, FALSE_ID)
+
+
+def test_the_thresholds_keep_their_promise_where_it_can_be_counted() -> None:
+    """Over many keys, a fixed picture's score exceeds the bound for one codeword no more often than it says."""
+    picture = cv2.GaussianBlur(np.random.default_rng(1).standard_cauchy(3072).clip(-20, 20), (0, 0), 2).ravel()
+    signs = np.random.default_rng(2).choice([-1.0, 1.0], (4000, picture.size))
+    scores = signs @ picture / np.linalg.norm(picture)
+    for limit in (1.0, 2.0, 3.0):
+        assert (scores >= limit).mean() <= np.exp(-(limit**2) / 2)
+
+
+@pytest.mark.parametrize("identifier", [0, 1, 0xFF, 0x100, 0xABCDEF, (1 << 24) - 1])
+def test_the_checksum_of_many_ids_is_that_of_each(identifier: int) -> None:
+    assert watermark._crc_of(np.array([identifier]))[0] == watermark._crc(identifier)
 
 
 def test_an_id_that_does_not_fit_is_refused() -> None:

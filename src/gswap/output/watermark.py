@@ -10,10 +10,10 @@ It is robust against ordinary handling, not against an adversary: the key is pub
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Sequence
-from functools import lru_cache
-from itertools import product
+from collections.abc import Iterable, Sequence
+from functools import lru_cache, reduce
 
 import cv2
 import numpy as np
@@ -50,8 +50,8 @@ _SMOOTHING = 1.5
 """Blur of the cell edges, pixels at the canonical size."""
 _ACTIVITY_STEP = 4
 _ACTIVITY_WINDOW = 7
-_CANDIDATES = 3
-"""Alternatives per symbol that list decoding tries against the CRC."""
+_CANDIDATES = 12
+"""Readings per symbol of which all combinations are tried against the CRC."""
 
 
 # ---------------------------------------------------------------- code
@@ -82,7 +82,7 @@ def tile(identifier: int) -> Float[np.ndarray, "64 64"]:
     """
     if not 0 <= identifier < 1 << ID_BITS:
         raise UsageError(f"The watermark id is {identifier}, expected 0 to {(1 << ID_BITS) - 1}.")
-    walsh = hadamard(_CHIPS)
+    walsh = _walsh()
     word = identifier << CRC_BITS | _crc(identifier)
     chips = []
     for index in reversed(range(_SYMBOLS)):
@@ -93,34 +93,79 @@ def tile(identifier: int) -> Float[np.ndarray, "64 64"]:
 
 
 def decode_tile(soft: Float[np.ndarray, "64 64"]) -> tuple[int | None, float]:
-    """Soft cell values (any scale, 0 = unseen) -> the id or ``None`` when no CRC fits, and the code's score.
+    """The likeliest id in soft cell values (any scale, 0 = unseen), and its score.
 
-    The score is the sum over the symbols of the winning correlation in standard deviations of chance: about 12.5
-    for noise, whatever its size.
+    The score is the correlation with the id's codeword, ``<c, v> / |v|`` over the n = 3072 data cells. Where the values
+    do not depend on the key, the products ``c_i v_i`` have independent random signs, so that by Hoeffding's inequality
+    ``P(score >= x) <= exp(-x^2 / 2)`` for each of the 2^24 codewords, *whatever the picture is* (see
+    :func:`score_threshold`).
+
+    Returns:
+        The id, or ``None`` (score 0) when the best :data:`_CANDIDATES` readings of every symbol make no valid codeword.
     """
     sign, _, chip = _layout()
-    values = soft.ravel() * sign
-    chips = np.bincount(chip[chip >= 0], values[chip >= 0], _SYMBOLS * _CHIPS).reshape(_SYMBOLS, _CHIPS)
-    correlation = chips @ hadamard(_CHIPS).T
+    data = chip >= 0
+    values = soft.ravel()[data]
+    chips = np.bincount(chip[data], values * sign[data], _SYMBOLS * _CHIPS).reshape(_SYMBOLS, _CHIPS)
+    correlation = chips @ _walsh().T
     correlation = np.concatenate([correlation, -correlation], 1)
-    # A unitary transform of noise: every row's spread is the chips' own, measured robustly.
-    spread = np.median(np.abs(correlation), 1, keepdims=True) / 0.6745
-    scores = correlation / np.maximum(spread, 1e-12)
-    best = np.argsort(-scores, 1)[:, :_CANDIDATES]
-    ranked = sorted(product(*best), key=lambda choice: -scores[np.arange(_SYMBOLS), choice].sum())
-    for choice in ranked:
-        word = 0
-        for symbol in choice:
-            word = word << _SYMBOL_BITS | int(symbol)
-        identifier, crc = word >> CRC_BITS, word & (1 << CRC_BITS) - 1
-        if crc == _crc(identifier):
-            return identifier, float(scores[np.arange(_SYMBOLS), choice].sum())
-    return None, float(scores.max(1).sum())
+    best = np.argpartition(-correlation, _CANDIDATES, 1)[:, :_CANDIDATES]
+    word = _combine(symbols << (_SYMBOLS - 1 - i) * _SYMBOL_BITS for i, symbols in enumerate(best))
+    total = _combine(np.take_along_axis(correlation, best, 1))
+    identifier = word >> CRC_BITS
+    valid = np.flatnonzero(_crc_of(identifier) == word & (1 << CRC_BITS) - 1)
+    if not len(valid):
+        return None, 0.0
+    winner = valid[total[valid].argmax()]
+    return int(identifier[winner]), float(total[winner] / max(np.linalg.norm(values), 1e-12))
+
+
+def score_threshold(places: int, false_alarms: float) -> float:
+    """Score from which an id is believed, so that chance reads one at any of ``places`` with at most this probability.
+
+    A union bound over the 2^24 codewords and the places on the inequality of :func:`decode_tile`.
+    """
+    return math.sqrt(2 * math.log((1 << ID_BITS) * places / false_alarms))
+
+
+def pilot_score(soft: Float[np.ndarray, "64 64"]) -> float:
+    """Correlation of soft cell values with the pilot over the norm of the pilot's cells; bounded like the code's."""
+    sign, pilot, _ = _layout()
+    values = soft.ravel()[pilot]
+    return float(values @ sign[pilot] / max(np.linalg.norm(values), 1e-12))
+
+
+def pilot_threshold(places: int, false_alarms: float) -> float:
+    """Pilot score (of either sign) that chance reaches at any of ``places`` with at most this probability."""
+    return math.sqrt(2 * math.log(2 * places / false_alarms))
+
+
+def _combine(rows: Iterable[np.ndarray]) -> np.ndarray:
+    """Sums of one entry of every row, all combinations, flat."""
+    return np.ravel(reduce(np.add.outer, rows))
+
+
+@lru_cache(maxsize=1)
+def _walsh() -> Float[np.ndarray, "n n"]:
+    return hadamard(_CHIPS).astype(np.float64)
 
 
 def _crc(identifier: int) -> int:
     """Twelve bits of CRC-32, so that 0 does not check as 0."""
     return zlib.crc32(identifier.to_bytes(3)) & (1 << CRC_BITS) - 1
+
+
+@lru_cache(maxsize=1)
+def _crc_tables() -> Int[np.ndarray, "3 256"]:
+    """What each byte of an id contributes: a CRC is affine over GF(2)."""
+    tables = np.array([[_crc(byte << shift) for byte in range(256)] for shift in (16, 8, 0)])
+    return tables ^ np.array([[0], [_crc(0)], [_crc(0)]])
+
+
+def _crc_of(identifiers: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+    """:func:`_crc` of many ids."""
+    high, middle, low = _crc_tables()
+    return high[identifiers >> 16] ^ middle[identifiers >> 8 & 255] ^ low[identifiers & 255]
 
 
 # ---------------------------------------------------------------- embedding

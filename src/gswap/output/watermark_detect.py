@@ -3,7 +3,10 @@
 Frames are averaged in bins of a quarter of a half-period. For each of the four possible phases, the middle one of
 three neighbouring half-periods minus the mean of the other two cancels the picture and its drift and keeps the mark;
 these differences are whitened and summed. One correlation with the pilot over shifts, per scale and phase, finds where
-the tile lies; the code's CRC and score say what it says. Memory does not grow with the clip.
+the tile lies; the code says what it says. Memory does not grow with the clip.
+
+**Chance.** The thresholds are not tuned on pictures but follow from :data:`FALSE_ID` and :data:`FALSE_MARK` by a bound
+that holds for any content that does not depend on the key: see :func:`~gswap.output.watermark.decode_tile`.
 """
 
 from __future__ import annotations
@@ -17,7 +20,16 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from gswap.output.watermark import CELL, GRID, HALF_PERIOD, decode_tile, pilot_pattern
+from gswap.output.watermark import (
+    CELL,
+    GRID,
+    HALF_PERIOD,
+    decode_tile,
+    pilot_pattern,
+    pilot_score,
+    pilot_threshold,
+    score_threshold,
+)
 
 BINS = 4
 """Bins per half-period = phases searched (the other four are their negatives)."""
@@ -25,13 +37,11 @@ WORK_SIDE = 256
 """Short side at which frames are compared, pixels."""
 SCALES = np.exp(np.arange(np.log(0.55), np.log(1.1), 0.005))
 """Cell size relative to an uncropped picture's, inverted: a crop to 80 % has 0.8. Half a cell off at a tile's edge."""
-MIN_PILOT, MIN_SCORE = 4.5, 17.5
-"""Accept an id when its CRC fits, the pilot stands this far out, and the code's score is this high."""
-MIN_PILOT_AT_HOME, MIN_SCORE_AT_HOME = 2.5, 16.0
-"""The same at the four places of an uncropped clip: so few that chance rarely comes this far."""
-MARKED_PILOT = 7.0
-"""Standard deviations at which a clip counts as marked although its id cannot be read."""
-_CANDIDATES = 48
+FALSE_ID = 1e-6
+"""Largest probability that an id is read in an unmarked clip."""
+FALSE_MARK = 1e-6
+"""Largest probability that an unmarked clip counts as marked with an unreadable id."""
+_CANDIDATES = 160
 """Places of the search that are decoded, best pilot first."""
 _CLIP = 3.0
 _NOISE_FLOOR = 0.3
@@ -48,9 +58,9 @@ class WatermarkResult:
     identifier: int | None
     """The 24-bit id; ``None`` with ``found`` means: marked, id unreadable."""
     pilot: float
-    """Height of the pilot's correlation peak in standard deviations; unmarked clips stay below about 5.5."""
+    """The pilot's score where the tile was found, or best seemed to lie; chance makes about 5 of the best place."""
     score: float
-    """The code's score (see :func:`~gswap.output.watermark.decode_tile`)."""
+    """The code's score of the likeliest id (see :func:`~gswap.output.watermark.decode_tile`)."""
     scale: float
     """0.8 = the short side was cropped to 80 %."""
     seconds: float
@@ -59,7 +69,7 @@ class WatermarkResult:
 
 @dataclass(frozen=True)
 class _Place:
-    """A place where the tile may lie: peak height, accumulator, scale, and the folded tile rolled to its origin."""
+    """A place where the tile may lie: its pilot score, its scale, and the values of its cells."""
 
     pilot: float
     scale: float
@@ -76,19 +86,15 @@ def detect(frames: Iterable[tuple[float, np.ndarray]], *, max_seconds: float | N
     accumulators, seconds = _accumulate(frames, max_seconds)
     if accumulators is None:
         return WatermarkResult(False, None, 0.0, 0.0, 1.0, seconds)
-    places = _search(accumulators)
-    for candidates, min_pilot, min_score in (
-        (_home(accumulators), MIN_PILOT_AT_HOME, MIN_SCORE_AT_HOME),
-        (places, MIN_PILOT, MIN_SCORE),
-    ):
-        read = [(*decode_tile(place.tile), place) for place in candidates if place.pilot >= min_pilot]
-        accepted = [r for r in read if r[0] is not None and r[1] >= min_score]
-        if accepted:
-            identifier, score, place = max(accepted, key=lambda r: r[1])
+    # Half of the probability for the few places of an uncropped clip, which need not stand out among thousands.
+    for find, count in ((_home, BINS), (_search, _CANDIDATES)):
+        places = find(accumulators)
+        identifier, score, place = max(((*decode_tile(p.tile), p) for p in places), key=lambda read: read[1])
+        if score >= score_threshold(count, FALSE_ID / 2):
             return WatermarkResult(True, identifier, place.pilot, score, place.scale, seconds)
-    best = places[0]
-    score = decode_tile(best.tile)[1]
-    return WatermarkResult(best.pilot >= MARKED_PILOT, None, best.pilot, score, best.scale, seconds)
+    best = max(places, key=lambda p: p.pilot)
+    found = best.pilot >= pilot_threshold(BINS * len(SCALES) * (GRID * _FINE) ** 2, FALSE_MARK)
+    return WatermarkResult(found, None, best.pilot, score, best.scale, seconds)
 
 
 # ---------------------------------------------------------------- time
@@ -161,30 +167,26 @@ def _whiten(difference: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
 
 # ---------------------------------------------------------------- space
 def _search(accumulators: Float[np.ndarray, "p h w"]) -> list[_Place]:
-    """The most likely places over all phases, scales and shifts, best first."""
-    places: list[_Place] = []
-    for accumulator in accumulators:
+    """The likeliest place of every phase and scale; of those the :data:`_CANDIDATES` with the highest peaks."""
+    peaks = []
+    for phase, accumulator in enumerate(accumulators):
         for scale in SCALES:
-            folded, correlation = _correlate(accumulator, float(scale))
+            correlation = _correlate(_fold(accumulator, float(scale)))
             peak = int(np.abs(correlation).argmax())
-            if len(places) < _CANDIDATES or abs(correlation.flat[peak]) > places[-1].pilot:
-                places = sorted([*places, _place(folded, correlation, peak, float(scale))], key=lambda p: -p.pilot)
-                del places[_CANDIDATES:]
-    return places
+            peaks.append((abs(float(correlation.flat[peak])), phase, float(scale), peak))
+    best = sorted(peaks, reverse=True)[:_CANDIDATES]
+    return [_place(accumulators[phase], scale, peak) for _, phase, scale, peak in best]
 
 
 def _home(accumulators: Float[np.ndarray, "p h w"]) -> list[_Place]:
-    """The places of an uncropped clip: few enough to be believed on a lower pilot."""
-    return [_place(*_correlate(accumulator, 1.0), 0, 1.0) for accumulator in accumulators]
+    """The places of an uncropped clip."""
+    return [_place(accumulator, 1.0, 0) for accumulator in accumulators]
 
 
-def _correlate(
-    accumulator: Float[np.ndarray, "h w"], scale: float
-) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n n"]]:
-    """The folded tile at this scale, and its correlation with the pilot over shifts, in standard deviations."""
-    folded = _fold(accumulator, scale * GRID * _FINE / min(accumulator.shape))
+def _correlate(folded: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """Correlation of a folded tile with the pilot over shifts, in standard deviations."""
     correlation = np.fft.irfft2(np.fft.rfft2(folded) * _pilot_spectrum(), s=folded.shape)
-    return folded, correlation / max(correlation.std(), 1e-12)
+    return correlation / max(float(correlation.std()), 1e-12)
 
 
 @cache
@@ -193,18 +195,20 @@ def _pilot_spectrum() -> np.ndarray:
     return np.conj(np.fft.rfft2(cv2.GaussianBlur(pilot, (0, 0), _FINE / 4)))
 
 
-def _place(folded: Float[np.ndarray, "n n"], correlation: Float[np.ndarray, "n n"], peak: int, scale: float) -> _Place:
-    """Roll the tile to the peak's shift, undo its sign, and sum up the points of each cell."""
-    height = float(correlation.flat[peak])
-    dy, dx = divmod(peak, GRID * _FINE)
-    aligned = np.roll(folded, (-dy, -dx), (0, 1)) * (1 if height > 0 else -1)
-    return _Place(abs(height), scale, aligned.reshape(GRID, _FINE, GRID, _FINE).sum((1, 3)))
+def _place(accumulator: Float[np.ndarray, "h w"], scale: float, shift: int) -> _Place:
+    """Fold, roll the tile to its origin, sum up the points of each cell, and undo its sign."""
+    dy, dx = divmod(shift, GRID * _FINE)
+    aligned = np.roll(_fold(accumulator, scale), (-dy, -dx), (0, 1))
+    cells = aligned.reshape(GRID, _FINE, GRID, _FINE).sum((1, 3))
+    pilot = pilot_score(cells)
+    return _Place(abs(pilot), scale, cells if pilot > 0 else -cells)
 
 
 def _fold(image: Float[np.ndarray, "h w"], scale: float) -> Float[np.ndarray, "n n"]:
-    """Resample to ``_FINE`` points per cell and add all tiles up."""
+    """Resample to ``_FINE`` points per cell, where a cell is ``scale`` times an uncropped picture's; add all tiles."""
     side = GRID * _FINE
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    zoom = scale * side / min(image.shape)
+    size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
     grid = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     folded = np.zeros((side, side))
     for top in range(0, size[1], side):
