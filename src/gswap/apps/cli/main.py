@@ -11,7 +11,7 @@ from typing import Annotated, Any, TextIO
 
 import tyro
 
-from gswap.apps.cli import bench, evaluate, jobs, provenance, workspaces
+from gswap.apps.cli import bench, evaluate, jobs, provenance, weights, workspaces
 from gswap.apps.cli.console import Terminal
 
 Command = (
@@ -23,6 +23,7 @@ Command = (
     | Annotated[provenance.Consent, tyro.conf.subcommand("consent")]
     | Annotated[provenance.Keys, tyro.conf.subcommand("keys")]
     | Annotated[provenance.Verify, tyro.conf.subcommand("verify")]
+    | Annotated[weights.Weights, tyro.conf.subcommand("weights")]
     | Annotated[workspaces.Status, tyro.conf.subcommand("status")]
     | Annotated[workspaces.Purge, tyro.conf.subcommand("purge")]
     | Annotated[workspaces.Doctor, tyro.conf.subcommand("doctor")]
