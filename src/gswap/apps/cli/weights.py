@@ -177,6 +177,11 @@ class Weights:
         """Whether the action prints JSON."""
         return self.action.json
 
+    @property
+    def verbose(self) -> bool:
+        """Whether the action shows tracebacks."""
+        return getattr(self.action, "verbose", False)
+
     def run(self, terminal: Terminal) -> int:
         """Do it."""
         return self.action.run(terminal)
@@ -211,9 +216,9 @@ def _show(terminal: Terminal, part: PartState, *, files: bool) -> None:
     known = [s for s in sizes if s]
     size = f"{sum(known) / _MIB:6.0f} MiB" if len(known) == len(sizes) else "  size unknown"
     use = "" if part.spec.commercial else "  [not commercial]"
-    pins = {f.pinned_by for f in part.files}
-    pinned = "hash recorded at first pull" if "nobody yet" in pins else "hash pinned"
-    terminal.say(f"{part.spec.name:<26} {part.state:<8} {size:<14} {pinned:<28} {part.spec.title}{use}")
+    unknown = sum(f.pinned_by == "nobody yet" for f in part.files)
+    pinned = f"{unknown} of {len(sizes)} hashes recorded at first pull" if unknown else "hashes pinned"
+    terminal.say(f"{part.spec.name:<26} {part.state:<8} {size:<14} {pinned:<38} {part.spec.title}{use}")
     if files:
         for file in part.files:
             terminal.say(

@@ -44,7 +44,7 @@ class FileState:
     path: str
     state: State
     sha256: str | None
-    """The hash it must have; ``None`` = not known before the first pull."""
+    """The hash it must have (before a file that gets converted is here: that of its source); ``None`` = not known."""
     pinned_by: Literal["catalogue", "first pull", "nobody yet"]
     bytes: int | None
     """Its size where it is there, else the size that it will have, where that is known."""
@@ -168,8 +168,8 @@ def _part_state(part: WeightSpec, verify: bool) -> PartState:
         if here.is_file():
             size = here.stat().st_size
             state = "present" if _is_right(here, pin, verify) else "wrong"
-        by = "catalogue" if item.sha256 and not item.convert else "first pull" if pin else "nobody yet"
-        found.append(FileState(item.path, state, pin.sha256 if pin else None, by, size))
+        by = "catalogue" if item.sha256 else "first pull" if pin else "nobody yet"
+        found.append(FileState(item.path, state, pin.sha256 if pin else item.sha256, by, size))
     return PartState(part, tuple(found))
 
 

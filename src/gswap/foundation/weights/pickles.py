@@ -196,9 +196,11 @@ def _materialise(
             raise InputError("The file's tensors are larger than the file.", path=path)
         if held is None or held[0] != view.storage:
             held = (view.storage, storage(view.storage))
+        if len(held[1]) != view.storage.numel * size:
+            raise InputError(f"The storage of {name} has another size than the file says.", path=path)
         numbers = np.frombuffer(held[1], _OPAQUE[size])
         last = view.offset + sum((n - 1) * s for n, s in zip(view.shape, view.stride, strict=True))
-        if len(numbers) < view.storage.numel or (math.prod(view.shape) and last >= view.storage.numel):
+        if math.prod(view.shape) and last >= view.storage.numel:
             raise InputError(f"The tensor {name} reaches beyond its storage.", path=path)
         strides = tuple(s * size for s in view.stride)
         bits = np.empty(view.shape, numbers.dtype)
@@ -278,7 +280,7 @@ def _run(stream: BinaryIO, path: Path) -> Any:
     """
     machine = _Machine()
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
+        for opcode, argument, _ in pickletools.genops(_Bounded(stream)):  # type: ignore[arg-type]
             if opcode.name == "STOP":
                 return machine.stack.pop()
             machine.step(opcode.name, argument)
@@ -289,6 +291,28 @@ def _run(stream: BinaryIO, path: Path) -> Any:
             path=path,
         ) from error
     raise InputError("The pickle has no end.", path=path)
+
+
+class _Bounded:
+    """A stream that never allocates more than what is left of its file, whatever length a program claims."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        here = stream.tell()
+        self._end = min(stream.seek(0, io.SEEK_END), here + _LARGEST_PROGRAM)
+        stream.seek(here)
+
+    def read(self, count: int) -> bytes:
+        """At most ``count`` bytes."""
+        return self._stream.read(min(count, max(self._end - self._stream.tell(), 0)))
+
+    def readline(self) -> bytes:
+        """Up to and with the next line feed."""
+        return self._stream.readline(max(self._end - self._stream.tell(), 0))
+
+    def tell(self) -> int:
+        """Place in the stream."""
+        return self._stream.tell()
 
 
 class _Machine:

@@ -257,6 +257,7 @@ class _Transfer:
         try:
             answer = self._opener.open(request, timeout=self.network.timeout)
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and have:
                 self.partial.unlink()  # longer than the file, or another file: begin anew
                 raise _Broken("the server knows no such range") from error
