@@ -16,7 +16,7 @@ from gswap.foundation.types import RgbImage
 
 PLOT_WIDTH, PLOT_HEIGHT = 1000, 150
 """Size of a plot in SVG units; it scales with the page."""
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 8, 20
+_LEFT, _RIGHT, _TOP, _BOTTOM = 60, 10, 8, 20
 _MAX_POINTS = 2000
 """Longer series are thinned to the minimum and maximum of every bin."""
 
@@ -35,7 +35,7 @@ _STYLE = """
   --c3: #dd94ea; --c4: #e3c04d; --c5: #5fd0de; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--bg); color: var(--ink); font: 15px/1.5 system-ui, "Segoe UI", sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 32px 20px 64px; }
+main { max-width: 1120px; margin: 0 auto; padding: 32px 20px 64px; }
 h1 { font-size: 26px; font-weight: 650; margin: 0 0 16px; letter-spacing: -.01em; }
 h3 { font-size: 15px; font-weight: 600; margin: 22px 0 4px; }
 .lead { color: var(--soft); margin: -12px 0 20px; } .soft { color: var(--soft); font-size: 13px; margin: 0 0 10px; }
@@ -43,7 +43,7 @@ h2 { font-size: 13px; font-weight: 600; color: var(--soft); margin: 0 0 12px; te
   letter-spacing: .06em; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px;
   margin: 16px 0; overflow-x: auto; }
-.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr)); gap: 10px; }
+.facts { margin-bottom: 18px; display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr)); gap: 10px; }
 .facts div { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 10px 14px; }
 .facts span { display: block; font-size: 12px; color: var(--soft); }
 .facts b { font-weight: 600; overflow-wrap: anywhere; }
@@ -65,8 +65,9 @@ td, th { text-align: left; padding: 5px 12px 5px 0; border-bottom: 1px solid var
 .mono { font-family: ui-monospace, Consolas, monospace; font-size: 13px; overflow-wrap: anywhere; }
 .bar { width: 40%; } .bar i { display: block; height: 10px; margin-top: 6px; border-radius: 5px;
   background: var(--accent); min-width: 2px; }
-table.scores { width: auto; min-width: 60%; } table.scores td, table.scores th { padding: 6px 18px 6px 0; }
-table.scores td, table.scores thead th { text-align: right; white-space: nowrap; }
+table.scores { width: auto; min-width: 60%; } table.scores td, table.scores th { padding: 6px 0 6px 16px; }
+table.scores td { text-align: right; white-space: nowrap; } table.scores tbody th { padding-left: 0; white-space: nowrap; }
+table.scores thead th { text-align: right; vertical-align: bottom; font-size: 12px; line-height: 1.3; max-width: 110px; }
 table.scores small { display: block; font-size: 11px; } table.scores tbody th { color: var(--ink); }
 table.scores .best { font-weight: 700; color: var(--good); }
 details { margin-top: 12px; } summary { cursor: pointer; color: var(--soft); font-size: 13px; }

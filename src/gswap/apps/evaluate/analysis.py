@@ -107,7 +107,7 @@ def walk(
                 return
             neighbour = before if t not in starts else None
             if t in wanted and None not in shown:
-                earlier = [None] * len(shown) if neighbour is None else neighbour[1]
+                earlier = [None] * len(shown) if neighbour is None else [p and p.rgb for p in neighbour[1]]
                 yield Sample(
                     index=t,
                     rgb=frame.rgb,
@@ -118,7 +118,7 @@ def walk(
                     results=[
                         Shown(
                             picture.rgb,
-                            None if earlier[k] is None else earlier[k].rgb,
+                            earlier[k],
                             picture.planes,
                             picture.edited,
                             picture.matte,

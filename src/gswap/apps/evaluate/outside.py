@@ -51,7 +51,7 @@ class Outside:
 
     def result(self) -> OutsideChange:
         """All frames together."""
-        samples = "the videos' own samples" if self._own_planes else "RGB pictures (the formats differ)"
+        samples = "the videos' own samples" if self._own_planes else "RGB pictures"
         region = "outside what the job says it edited" if self._own_edit else "outside the head with a margin of 2 %"
         return OutsideChange(
             self._largest, self._sum / self._count if self._count else float("nan"), f"{samples}, {region}"

@@ -90,7 +90,7 @@ def _pair(pair: PairScores, names: Sequence[str], *, single: bool) -> str:
             f"<figure>{picture(w.rgb, w.caption)}<figcaption>frame {w.frame}: {escape(w.caption)}</figcaption></figure>"
             for w in method.worst
         )
-        told = f"Looked at: {method.told}. Outside change: {method.scores.outside.compared}."
+        told = f"Clip on the left. Looked at: {method.told}. Outside change: {method.scores.outside.compared}."
         parts.append(
             f'<h3>{escape(method.method)}: frames to look at</h3><p class="soft">{escape(told)}</p>'
             f'<div class="gallery wide">{shown}</div>'

@@ -54,7 +54,7 @@ class CloneSwapper(WarpSwapper):
         if np.count_nonzero(mask) > LEAST_FACE:
             x, y, width, height = cv2.boundingRect(mask)
             centre = (x + width // 2, y + height // 2)
-            cloned = cv2.seamlessClone(face, scene, mask, centre, cv2.NORMAL_CLONE)
+            cloned = cv2.seamlessClone(face, scene, mask.copy(), centre, cv2.NORMAL_CLONE)  # it overwrites the mask
         return SwapFrame(cloned, mask, np.zeros_like(mask), scene, np.full_like(mask, 255))
 
 
