@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 
-import av
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gswap.apps.bench.watermark import recode
 from gswap.foundation.errors import UsageError
 from gswap.output import watermark, watermark_bench
 from gswap.output.watermark import HALF_PERIOD, embed
@@ -42,22 +41,6 @@ def timed(frames: Sequence[np.ndarray]) -> list[tuple[float, np.ndarray]]:
 
 def marked(frames: Sequence[np.ndarray]) -> list[tuple[float, np.ndarray]]:
     return [(t, embed(frame, t, IDENTIFIER)) for t, frame in timed(frames)]
-
-
-def recode(frames: Sequence[np.ndarray], times: Sequence[float], crf: int) -> list[np.ndarray]:
-    """H.264 and back."""
-    buffer = io.BytesIO()
-    height, width = frames[0].shape
-    with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": str(crf), "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for luma in frames:
-            planes = np.vstack([luma, np.full((height // 2, width), 128, np.uint8)])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, "yuv420p")))
-        container.mux(stream.encode())
-    buffer.seek(0)
-    with av.open(buffer, "r") as container:
-        return [frame.to_ndarray()[:height, :width] for frame in container.decode(video=0)]
 
 
 # ---------------------------------------------------------------- code
@@ -156,11 +139,12 @@ def clip() -> list[np.ndarray]:
 
 def test_the_matrix(clip: list[np.ndarray]) -> None:
     source = BenchClip("disc", clip, [t for t, _ in timed(clip)])
-    rows = list(watermark_bench.bench([source], recode))
-    table = watermark_bench.format_matrix(rows)
-    assert [row.attack for row in rows][-1] == "unmarked"
-    assert all(row.correct for row in rows), table
-    assert all(row.psnr >= 46 for row in rows)
+    rows = list(watermark_bench.bench(source, IDENTIFIER, recode))
+    matrix = watermark_bench.figures(rows)
+    assert list(matrix) == ["none", "crf 28", "half size", "crop 80%", "cut 3 s", "half + crf 28", "crop + crf 28"]
+    assert all(row.correct for row in rows), watermark_bench.format_matrix(matrix)
+    assert all(found.share == 1 and found.lowest_score > THRESHOLD for found in matrix.values())
+    assert rows[0].psnr >= 46
     assert next(row for row in rows if row.attack == "crop 80%").result.scale == pytest.approx(0.8, abs=0.02)
 
 

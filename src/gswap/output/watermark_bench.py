@@ -5,14 +5,15 @@ Re-encoding is handed in, since this stage knows no codecs.
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from gswap.output.watermark import ID_BITS, embed
+from gswap.output.watermark import HALF_PERIOD, ID_BITS, embed
 from gswap.output.watermark_detect import WatermarkResult, detect
 
 CROP = 0.8
@@ -23,6 +24,7 @@ CRF = 28
 Lumas = Sequence[np.ndarray]
 Recode = Callable[[Lumas, Sequence[float], int], Lumas]
 """(luma planes, times in seconds, H.264 crf) -> the luma planes after encoding and decoding."""
+Attack = Callable[[Lumas, Sequence[float]], tuple[Lumas, Sequence[float]]]
 
 
 @dataclass(frozen=True)
@@ -36,42 +38,41 @@ class BenchClip:
 
 @dataclass(frozen=True)
 class BenchRow:
-    """One clip after one attack. ``attack`` is ``unmarked`` for the clip that was never marked."""
+    """One marked clip after one attack."""
 
     clip: str
     attack: str
     correct: bool
-    """The right id was read; for ``unmarked``: nothing was found."""
+    """Whether the right id was read."""
     result: WatermarkResult
     psnr: float
-    """Of the marking, dB, mean over the frames."""
-    embed_seconds: float
-    """Per frame."""
+    """Of the marking, dB, lowest of all frames."""
 
 
-def bench(clips: Iterable[BenchClip], recode: Recode, *, seed: int = 0) -> Iterable[BenchRow]:
-    """Mark every clip with its own id and try every attack; rows come as they are done.
+def bench(clip: BenchClip, identifier: int, recode: Recode) -> Iterator[BenchRow]:
+    """Mark a clip and try every attack; rows come as they are done.
 
     Args:
-        clips: Unmarked clips of a few seconds.
+        clip: An unmarked clip of a few seconds.
+        identifier: The id to mark it with, 24 bits.
         recode: H.264 encoder and decoder.
-        seed: For the ids.
     """
+    marked = [embed(y, t - clip.times[0], identifier) for y, t in zip(clip.frames, clip.times, strict=True)]
+    psnr = min(cv2.PSNR(a, b) for a, b in zip(clip.frames, marked, strict=True))
+    for name, attack in attacks(recode).items():
+        frames, times = attack(marked, clip.times)
+        result = detect(zip(times, frames, strict=True))
+        yield BenchRow(clip.name, name, result.identifier == identifier, result, psnr)
+
+
+def random_ids(seed: int) -> Iterator[int]:
+    """Ids without end."""
     rng = np.random.default_rng(seed)
-    for clip in clips:
-        identifier = int(rng.integers(1 << ID_BITS))
-        start = time.process_time()
-        marked = [embed(y, t - clip.times[0], identifier) for y, t in zip(clip.frames, clip.times, strict=True)]
-        cost = (time.process_time() - start) / len(marked)
-        psnr = float(np.mean([cv2.PSNR(a, b) for a, b in zip(clip.frames, marked, strict=True)]))
-        for name, attack in attacks(recode).items():
-            result = detect(_timed(attack(marked, clip.times)))
-            yield BenchRow(clip.name, name, result.identifier == identifier, result, psnr, cost)
-        result = detect(zip(clip.times, clip.frames, strict=True))
-        yield BenchRow(clip.name, "unmarked", not result.found, result, psnr, cost)
+    while True:
+        yield int(rng.integers(1 << ID_BITS))
 
 
-def attacks(recode: Recode) -> dict[str, Callable[[Lumas, Sequence[float]], tuple[Lumas, Sequence[float]]]]:
+def attacks(recode: Recode) -> dict[str, Attack]:
     """The handling that the mark should survive, by name."""
     return {
         "none": lambda y, t: (y, t),
@@ -84,23 +85,49 @@ def attacks(recode: Recode) -> dict[str, Callable[[Lumas, Sequence[float]], tupl
     }
 
 
-def format_matrix(rows: Sequence[BenchRow]) -> str:
-    """Attack, right results, share, and the weakest evidence, as a text table."""
-    lines = [f"{'attack':<16}{'right':>9}{'share':>8}{'min pilot':>11}{'min score':>11}"]
-    for attack in dict.fromkeys(row.attack for row in rows):
-        of = [row for row in rows if row.attack == attack]
-        right = sum(row.correct for row in of)
-        pick = max if attack == "unmarked" else min
-        pilot, score = pick(row.result.pilot for row in of), pick(row.result.score for row in of)
-        lines.append(f"{attack:<16}{right:>5}/{len(of):<3}{right / len(of):>8.1%}{pilot:>11.1f}{score:>11.1f}")
-    psnr = min(row.psnr for row in rows)
-    cost = max(row.embed_seconds for row in rows)
-    return "\n".join([*lines, f"lowest PSNR {psnr:.1f} dB, slowest embedding {cost * 1e3:.1f} ms per frame"])
+def embedding_cost(luma: np.ndarray, *, frames: int = 30) -> float:
+    """CPU milliseconds to mark one frame like ``luma``: the median of ``frames``, all threads together."""
+    costs = []
+    embed(luma, 0.0, 0)
+    for i in range(frames):
+        start = time.process_time()
+        embed(luma, i * HALF_PERIOD / 2, 0)
+        costs.append(1e3 * (time.process_time() - start))
+    return statistics.median(costs)
 
 
-def _timed(clip: tuple[Lumas, Sequence[float]]) -> Iterable[tuple[float, np.ndarray]]:
-    frames, times = clip
-    return zip(times, frames, strict=True)
+@dataclass(frozen=True)
+class AttackFigures:
+    """All clips after one attack."""
+
+    right: int
+    clips: int
+    lowest_score: float
+    """Weakest evidence for an id, or against one."""
+
+    @property
+    def share(self) -> float:
+        """Part of the clips whose id was read."""
+        return self.right / self.clips
+
+
+def figures(rows: Iterable[BenchRow]) -> dict[str, AttackFigures]:
+    """The matrix: attack -> what was read."""
+    of: dict[str, list[BenchRow]] = {}
+    for row in rows:
+        of.setdefault(row.attack, []).append(row)
+    return {
+        attack: AttackFigures(sum(r.correct for r in found), len(found), min(r.result.score for r in found))
+        for attack, found in of.items()
+    }
+
+
+def format_matrix(matrix: dict[str, AttackFigures]) -> str:
+    """Attack, ids read, share, and the weakest evidence, as a text table."""
+    lines = [f"{'attack':<16}{'id read':>9}{'share':>8}{'lowest score':>14}"]
+    for attack, found in matrix.items():
+        lines.append(f"{attack:<16}{found.right:>5}/{found.clips:<3}{found.share:>8.1%}{found.lowest_score:>14.1f}")
+    return "\n".join(lines)
 
 
 def _halve(frames: Lumas) -> Lumas:

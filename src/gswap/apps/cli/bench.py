@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from gswap.apps.bench.splat import SplatBenchConfig
 from gswap.apps.bench.track_config import TrackBenchConfig
+from gswap.apps.bench.watermark_config import WatermarkBenchConfig
 
 if TYPE_CHECKING:
     from gswap.apps.cli.console import Terminal
@@ -46,10 +47,32 @@ class BenchTrack:
 
 
 @dataclass(frozen=True)
+class BenchWatermark:
+    """What the watermark survives, on synthetic people and on your clips; false positives; time a frame."""
+
+    settings: Annotated[WatermarkBenchConfig, tyro.conf.arg(name="")] = field(default_factory=WatermarkBenchConfig)
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.bench import watermark
+
+        found = watermark.run(self.settings, terminal)
+        terminal.emit("bench", **asdict(found))
+        terminal.say(watermark.table(found))
+        return 0
+
+
+@dataclass(frozen=True)
 class Bench:
     """Time a part, as ratios against a reference run beside it."""
 
-    what: Annotated[BenchSplat, tyro.conf.subcommand("splat")] | Annotated[BenchTrack, tyro.conf.subcommand("track")]
+    what: (
+        Annotated[BenchSplat, tyro.conf.subcommand("splat")]
+        | Annotated[BenchTrack, tyro.conf.subcommand("track")]
+        | Annotated[BenchWatermark, tyro.conf.subcommand("watermark")]
+    )
 
     @property
     def json(self) -> bool:
