@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,10 @@ from torch.func import functional_call
 from gswap.field.binding import Binding, bind
 from gswap.field.field import Field, multiply, rotate
 from gswap.field.geometry import TrackGeometry
+from gswap.field.harmonics import harmonics
 from gswap.field.regularise import MeshLaplacian, offset_in_depth, scale_tether, squared_norm
 from gswap.field.surface import EYE_LEFT, EYE_RIGHT, face_frames
-from gswap.foundation.geometry import quaternion_to_matrix
+from gswap.foundation.geometry import matrix_to_quaternion, quaternion_to_matrix, rotvec_to_matrix
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,38 @@ def test_gradients_against_finite_differences(surface, few, posed, temporal):
 
     inputs = (condition, correction, *values)
     assert torch.autograd.gradcheck(forward, inputs, check_undefined_grad=False)
+
+
+def test_harmonics_are_orthonormal_and_move_no_other_attribute(surface, few, posed):
+    points = torch.randn(200_000, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    values = harmonics(torch.nn.functional.normalize(points, dim=-1))
+    gram = 4 * np.pi * (values.T @ values) / len(points)
+    np.testing.assert_allclose(gram, np.eye(8), atol=0.02)
+    assert values.mean(0).abs().max() < 5e-3, "each is orthogonal to the constant"
+    plain, seen = Field(surface, few, 3), Field(surface, few, 3, appearance="harmonics")
+    for name, value in zip(("means", "quats", "scales"), plain(posed)[:3], strict=True):
+        torch.testing.assert_close(getattr(seen(posed), name), value)
+    torch.testing.assert_close(seen(posed).features, plain(posed).features)
+
+
+def test_harmonic_colour_turns_with_the_head_not_with_the_camera(surface, few, track, model):
+    field = Field(surface, few, 3, appearance="harmonics")
+    with torch.no_grad():
+        field.harmonics += 0.1 * torch.randn(field.harmonics.shape, generator=torch.Generator().manual_seed(6))
+    poses = TrackGeometry(surface, few, track, model, cull=False)
+    colours = [field(poses[t]).features for t in (0, 1)]
+    assert (colours[0] - colours[1])[:, :3].abs().max() > 1e-3
+    assert not colours[0][:, 3:].any()
+    turn = torch.from_numpy(rotvec_to_matrix(np.array([0.0, 0.4, 0.0]))).float()
+    still = poses[0]
+    quat = torch.from_numpy(matrix_to_quaternion(turn.numpy().astype(np.float64))).float().expand(len(few), 4)
+    moved = replace(
+        still,
+        vertices=still.vertices @ turn.T,
+        linear=turn @ still.linear,
+        quats=multiply(quat, still.quats),
+    )
+    torch.testing.assert_close(field(moved).features, colours[0], atol=1e-5, rtol=0)
 
 
 def test_gradient_of_delta_along_a_direction(surface, few, posed):

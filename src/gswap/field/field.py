@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gswap.field.binding import Binding
 from gswap.field.geometry import PosedSurface
+from gswap.field.harmonics import TERMS, harmonics
 from gswap.field.surface import EYE_LEFT, EYE_RIGHT, Surface, face_frames
 
 FEATURES = 8
@@ -29,6 +30,7 @@ ROW_METRES = 0.1
 """A correction row is (rotation vector in radians, translation in units of this many metres)."""
 
 Temporal = Literal["none", "add", "mlp"]
+Appearance = Literal["neural", "harmonics"]
 
 
 class Gaussians(NamedTuple):
@@ -72,15 +74,25 @@ class Field(nn.Module):
         frames: Number of frames of the clip; each has a condition c_t and a correction row.
         temporal: How c_t acts on the features: not at all, added, or through a residual network.
         opacity: Initial opacity.
+        appearance: Features that a network decodes, or (for comparison) RGB that depends on the viewing direction
+            by spherical harmonics; then the features' other channels are zero.
     """
 
     def __init__(
-        self, surface: Surface, binding: Binding, frames: int, *, temporal: Temporal = "none", opacity: float = 0.6
+        self,
+        surface: Surface,
+        binding: Binding,
+        frames: int,
+        *,
+        temporal: Temporal = "none",
+        opacity: float = 0.6,
+        appearance: Appearance = "neural",
     ) -> None:
         super().__init__()
         n, v = len(binding), len(surface.vertices)
         spacing = torch.from_numpy(binding.spacing)
         self.temporal: Temporal = temporal
+        self.appearance: Appearance = appearance
         self.register_buffer("face", torch.from_numpy(binding.face), persistent=False)
         self.register_buffer("bary", torch.from_numpy(binding.bary), persistent=False)
         corner_weight = torch.from_numpy(surface.head_weight.astype("float32")[surface.faces[binding.face]])
@@ -103,6 +115,8 @@ class Field(nn.Module):
         """dM of eq. 6-7: metres, rest frame, added before skinning."""
         self.condition = nn.Parameter(torch.zeros(frames, CONDITION))
         self.correction = nn.Parameter(torch.zeros(frames, 6))
+        if appearance == "harmonics":
+            self.harmonics = nn.Parameter(torch.zeros(n, TERMS, 3))
         if temporal == "mlp":
             self.mix_in = nn.Linear(FEATURES + CONDITION, 16)
             self.mix_out = nn.Linear(16, FEATURES)
@@ -149,8 +163,19 @@ class Field(nn.Module):
             quats=quats,
             scales=torch.exp(pick(self.log_scale)) * posed.stretch,
             opacities=torch.sigmoid(pick(self.opacity_logit)).clamp(max=MAX_OPACITY),
-            features=self._conditioned(pick(self.features), condition),
+            features=self._conditioned(self._seen(posed, means), condition),
         )
+
+    def _seen(self, posed: PosedSurface, means: Float[Tensor, "k 3"]) -> Float[Tensor, "k 8"]:
+        """Features of the Gaussians that face the camera."""
+        features = self.features.index_select(0, posed.visible)
+        if self.appearance == "neural":
+            return features
+        into_face = posed.quats * posed.quats.new_tensor([1.0, -1.0, -1.0, -1.0])
+        directions = rotate(into_face, F.normalize(means.detach(), dim=-1))
+        waves = self.harmonics.index_select(0, posed.visible)
+        colour = features[:, :3] + (harmonics(directions)[..., None] * waves).sum(1)
+        return F.pad(colour, (0, FEATURES - 3))
 
     def _conditioned(self, features: Float[Tensor, "k 8"], condition: Float[Tensor, "8"] | None) -> Tensor:
         if self.temporal == "none":

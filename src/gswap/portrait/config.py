@@ -46,6 +46,8 @@ class FitConfig:
     """Initial opacity."""
     temporal: Literal["none", "add", "mlp"] = "none"
     """How the temporal condition c_t acts on the features. Frame-random flicker averages away without it."""
+    appearance: Literal["neural", "harmonics"] = "neural"
+    """Features that the rerenderer decodes, or colours by spherical harmonics, for comparison (Fig. 14)."""
     offsets: bool = True
     """Let Gaussians leave the surface in the frame of their face (hair)."""
     vertex_offsets: bool = True
@@ -64,6 +66,8 @@ class FitConfig:
     """How much Gaussians that hardly show are held back; 0 = not at all (they become floaters from other sides)."""
     rate_features: float = 1e-2
     """Features."""
+    rate_harmonics: float = 1e-3
+    """Spherical harmonics beyond the constant colour."""
     rate_opacity: float = 5e-2
     """Opacity logits."""
     rate_scale: float = 5e-3

@@ -188,6 +188,7 @@ def _trainable(network: nn.Module, cfg: FitConfig) -> dict[str, nn.Parameter]:
 def _optimizer(names: dict[str, nn.Parameter], gaussians: int, cfg: FitConfig) -> torch.optim.Adam:
     rates = {
         "field.features": cfg.rate_features,
+        "field.harmonics": cfg.rate_harmonics,
         "field.opacity_logit": cfg.rate_opacity,
         "field.log_scale": cfg.rate_scale,
         "field.rotation": cfg.rate_rotation,

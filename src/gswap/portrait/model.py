@@ -49,7 +49,9 @@ class PortraitModel(nn.Module):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(cfg.seed)
-            self.field = Field(surface, binding, frames, temporal=cfg.temporal, opacity=cfg.opacity)
+            self.field = Field(
+                surface, binding, frames, temporal=cfg.temporal, opacity=cfg.opacity, appearance=cfg.appearance
+            )
             self.encoder = self.rerenderer = None
             if cfg.rerender:
                 self.encoder = BackgroundEncoder(paper_literal=cfg.paper_literal)
