@@ -9,7 +9,14 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from gswap.foundation.imaging import blur, fill_polygon, smooth_fill
-from gswap.foundation.landmarks import LIPS_INNER, LIPS_INNER_LOWER, LIPS_INNER_UPPER, LIPS_OUTER
+from gswap.foundation.landmarks import (
+    LIP_RINGS_LOWER,
+    LIPS_INNER,
+    LIPS_INNER_LOWER,
+    LIPS_INNER_UPPER,
+    LIPS_OUTER,
+    mouth_gap,
+)
 from gswap.foundation.raster import rasterize
 from gswap.swap.config import MouthSource
 from gswap.swap.embedded.regions import LOG_FLOOR, Points2, extend_nearest, luminance, smooth_contour
@@ -22,6 +29,16 @@ INSIDE_TARGET = (0.86, 0.92)
 """The target's, across and along the opening: none of its lips must show."""
 RIM = 0.014
 """Width of the rim of a target's interior that is refilled from further inside, in face widths."""
+PROBES = 32
+"""Samples along a line from the middle of the lower lip to the upper lip."""
+CAVITY_SHARE = 15
+"""Percentile of the brightness inside the mouth that stands for the dark behind the teeth."""
+LIP_CONTRAST = 2.2
+"""How much brighter than that the lower lip must be before the line between them is looked for."""
+LEAST_KEPT = 0.35
+"""Share of the detected opening that stays, however much of it looks like lip."""
+MISTAKEN = (0.30, 0.22)
+"""Mouth gaps, in eye distances, from which the detector is believed, and down to which the picture is."""
 TEETH_HEIGHT = 0.085
 """Visible height of painted upper teeth, in eye distances."""
 ENAMEL = (1.0, 0.96, 0.88)
@@ -117,7 +134,8 @@ def from_target(
         gain: Log gain that relighting will apply later; it is taken off here.
         face_width: Pixels.
     """
-    colour = _sample(target, interior.strip_map(_inside(target_points, INSIDE_TARGET)))
+    inside = _inside(without_lower_lip(target, target_points), INSIDE_TARGET)
+    colour = _sample(target, interior.strip_map(inside))
     colour = np.maximum((colour + LOG_FLOOR) * np.exp(-gain).astype(np.float32) - LOG_FLOOR, 0)
     opening = fill_polygon(smooth_contour(interior.points[list(LIPS_INNER)]), *interior.size) > 0.5
     depth = cv2.distanceTransform(opening.astype(np.uint8), cv2.DIST_L2, 5)
@@ -128,6 +146,37 @@ def from_target(
     shade = np.clip(0.75 + 0.25 * depth / (RIM * face_width), 0.75, 1)[..., None]
     mix = blur(core.astype(np.float32), max(0.8, 0.35 * RIM * face_width))[..., None]
     return colour * mix + filled * shade * (1 - mix)
+
+
+def without_lower_lip(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> Points2:
+    """Landmarks whose lower inner lip lies where the picture shows the lip to end.
+
+    Detectors take a bright, full lower lip under a shaded upper one for the inside of an open mouth. From the middle
+    of the lower lip a line is followed upwards for as long as it stays lip: brighter than half way (in stops) to the
+    dark of the mouth, and as colourful as the lip, which teeth are not. A dark line below a tongue ends it.
+    """
+    upper, lower = points[list(LIPS_INNER_UPPER[1:-1])], points[list(LIPS_INNER_LOWER[1:-1])]
+    middle = (lower + points[list(LIP_RINGS_LOWER[0][1:-1])]) / 2
+    steps = np.linspace(0, 1, PROBES, dtype=np.float32)[:, None, None]
+    soft = cv2.GaussianBlur(image, (0, 0), 1.0)
+    colours = _sample(soft, (middle + steps * (upper - middle)).astype(np.float32))
+    start = np.linalg.norm(lower - middle, axis=1) / np.maximum(np.linalg.norm(upper - middle, axis=1), 1e-6)
+    light = luminance(colours) + np.float32(LOG_FLOOR)
+    chroma = (colours.max(-1) - colours.min(-1)) / (colours.max(-1) + np.float32(LOG_FLOOR))
+    outside = steps[..., 0] <= start
+    if outside.all() or not outside.any():
+        return points
+    lip, dark = float(np.median(light[outside])), float(np.percentile(light[~outside], CAVITY_SHARE))
+    if lip < LIP_CONTRAST * dark:
+        return points
+    is_lip = (light > np.sqrt(lip * dark)) & (chroma > 0.6 * float(np.median(chroma[outside])))
+    run = (np.cumprod(is_lip | outside, axis=0).sum(0) - 0.5) / (PROBES - 1)
+    excess = np.clip((run - start) / np.maximum(1 - start, 1e-6), 0, 1 - LEAST_KEPT)
+    excess *= np.clip((MISTAKEN[0] - float(mouth_gap(points))) / (MISTAKEN[0] - MISTAKEN[1]), 0, 1)
+    excess = np.convolve(np.pad(excess, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
+    out = points.copy()
+    out[list(LIPS_INNER_LOWER[1:-1])] = lower + excess[:, None] * (upper - lower)
+    return out
 
 
 def _inside(points: Points2, shares: tuple[float, float]) -> Points2:
