@@ -25,7 +25,7 @@ namespace gswap {
 namespace {
 
 constexpr int GRAIN = 2048; // Gaussians per task of the stages that run over Gaussians
-constexpr int DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS;
+constexpr int DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS;
 constexpr uint64_t MAX_PLACES = uint64_t(1) << 31; // Gaussians times the tiles of each
 
 // What the backward pass needs of a forward pass. Immutable once made.

@@ -8,7 +8,8 @@ namespace {
 constexpr int GRADIENTS = 16; // floats of a record before the channels beyond the eighth
 // A record: eight channel gradients and eight geometry values alternate (feature 0, moment 0, feature 1, ...), then
 // the channels beyond the eighth. Without AVX-512 the eight channels come first. Moments of G = dL/d(ln alpha) about the
-// mean: 1, dx, dy, dx^2, dx dy, dy^2; the seventh value is the ninth channel where there are nine.
+// mean: 1, u, v, u^2, u v, v^2 with alpha = 2^(power - u^2 - v^2), in which a Gaussian of any shape is round and nothing
+// cancels; the seventh value is the ninth channel where there are nine.
 constexpr int MOMENTS = 6;
 #if defined(GSWAP_AVX512)
 constexpr int FEATURE_STRIDE = 2, MOMENT_OFFSET = 1, MOMENT_STRIDE = 2;
@@ -64,19 +65,19 @@ template <int C> void prepare_basis(BackwardScratch<C> &s) {
     }
 }
 
-template <int C> GSWAP_INLINE void backward_block(BackwardScratch<C> &s, int block, uint64_t listed, vf transmittance) {
+template <int C, bool CLAMPED> void backward_block(BackwardScratch<C> &s, int block, uint64_t listed, vf light) {
     vf px, py;
     pixel_centres(block, px, py);
-    Pixels pixels = {transmittance, transmittance};
+    Pixels pixels = {light, gt(light, set1(0.0f))};
     int n = 0;
     Hit hit;
     while (listed) {
         const int k = lowest_bit(listed);
         listed &= listed - 1;
-        blend<true>(s.chunk.member[k], px, py, pixels, hit);
+        blend<CLAMPED, true>(s.chunk.member[k], px, py, pixels, hit);
         s.alpha[n] = hit.alpha;
         s.weight[n] = hit.weight;
-        s.open[n] = hit.open;
+        if (CLAMPED) s.open[n] = hit.open;
         s.which[n] = uint8_t(k);
         ++n;
     }
@@ -93,7 +94,7 @@ template <int C> GSWAP_INLINE void backward_block(BackwardScratch<C> &s, int blo
         }
         if (C % 2) d0 += d_image[C - 1] * feature[C - 1];
         const vf step = d0 + d1 - behind;
-        const vf g = keep(s.open[j], s.weight[j] * step);
+        const vf g = CLAMPED ? keep(s.open[j], s.weight[j] * step) : s.weight[j] * step;
         behind += s.alpha[j] * step;
 #if defined(GSWAP_AVX512)
         _mm512_store_ps(s.pair[j], _mm512_unpacklo_ps(s.weight[j], g));
@@ -190,22 +191,28 @@ template <int C> void backward_tile(const BackwardJob &job, void *scratch, int t
         read_members(s.chunk, lists, job.in, lists.ids + place, n, n, float(frame.x), float(frame.y));
         memset(s.gradient, 0, sizeof(float) * RECORD * size_t(n));
         const size_t at = size_t(lists.first_chunk[tile] + number);
+        float strongest = LOG2_ALPHA_MIN;
+        for (int k = 0; k < n; ++k) strongest = most(strongest, s.chunk.power[k]);
+        const auto step = strongest > LOG2_ALPHA_MAX ? backward_block<C, true> : backward_block<C, false>;
         for (int block = 0; block < BLOCKS; ++block) {
             const uint64_t listed = lists.touched[at * BLOCKS + block];
-            if (listed) backward_block(s, block, listed, load(lists.transmittance + at * PIXELS + block * LANES));
+            if (listed) step(s, block, listed, load(lists.transmittance + at * PIXELS + block * LANES));
         }
         for (int k = 0; k < n; ++k) {
             float *g = s.gradient[k];
             float *m = g + MOMENT_OFFSET;
             constexpr int S = MOMENT_STRIDE;
-            const float mx = s.chunk.member[k].x - TILE / 2, my = s.chunk.member[k].y - TILE / 2;
-            // Moments about the tile's centre -> about the mean.
-            const float m0 = m[0], x1 = m[S] - mx * m0, y1 = m[2 * S] - my * m0;
-            m[3 * S] -= mx * (m[S] + x1);
-            m[4 * S] -= mx * m[2 * S] + my * x1;
-            m[5 * S] -= my * (m[2 * S] + y1);
-            m[S] = x1;
-            m[2 * S] = y1;
+            const Member<C> &member = s.chunk.member[k];
+            const float a = member.a, b = member.b, c = member.c, u = member.u, v = member.v;
+            // Moments of x, y about the tile's centre -> of a x + b y + u and c y + v.
+            const float m0 = m[0], lean_u = a * m[S] + b * m[2 * S], lean_v = c * m[2 * S];
+            const float ax = a * m[3 * S] + b * m[4 * S], ay = a * m[4 * S] + b * m[5 * S], cy = c * m[5 * S];
+            const float sum_u = lean_u + u * m0, sum_v = lean_v + v * m0;
+            m[S] = sum_u;
+            m[2 * S] = sum_v;
+            m[3 * S] = a * ax + b * ay + u * (lean_u + sum_u);
+            m[4 * S] = c * ay + u * lean_v + v * sum_u;
+            m[5 * S] = c * cy + v * (lean_v + sum_v);
             memcpy(record_of(lists.ids[place + k]), g, sizeof(float) * RECORD);
         }
     }
@@ -261,48 +268,45 @@ template <int C> void reduce(const ReduceJob &job, int begin, int end) {
         const Footprint p = footprint(view.focal, limits, x, y, z, gather(quat, 4, count), gather(quat + 1, 4, count),
                                       gather(quat + 2, 4, count), gather(quat + 3, 4, count), gather(scale, 3, count),
                                       gather(scale + 1, 3, count), gather(scale + 2, 3, count));
-        const vf g0 = load(moment[0]), gx = load(moment[1]), gy = load(moment[2]);
-        const vf gxx = load(moment[3]), gxy = load(moment[4]), gyy = load(moment[5]);
-        const vf inverse = 1.0f / p.determinant;
-        const vf qxx = p.yy * inverse, qxy = -p.xy * inverse, qyy = p.xx * inverse; // conic Q = S^-1
-        const vf d_mx = qxx * gx + qxy * gy, d_my = qxy * gx + qyy * gy;
-        // dL/dQ = -1/2 sum G d d^T, and dL/dS = -Q (dL/dQ) Q.
-        const vf hx = qxx * gxx + qxy * gxy, hy = qxx * gxy + qxy * gyy;
-        const vf kx = qxy * gxx + qyy * gxy, ky = qxy * gxy + qyy * gyy;
-        const vf d_xx = 0.5f * (hx * qxx + hy * qxy), d_xy = 0.5f * (hx * qxy + hy * qyy),
-                 d_yy = 0.5f * (kx * qxy + ky * qyy);
-        // S = V V^T + EPS_2D I.
-        const vf a0 = 2.0f * (d_xx * p.v00 + d_xy * p.v10), a1 = 2.0f * (d_xx * p.v01 + d_xy * p.v11),
-                 a2 = 2.0f * (d_xx * p.v02 + d_xy * p.v12);
-        const vf b0 = 2.0f * (d_xy * p.v00 + d_yy * p.v10), b1 = 2.0f * (d_xy * p.v01 + d_yy * p.v11),
-                 b2 = 2.0f * (d_xy * p.v02 + d_yy * p.v12);
-        // V = f/z (rows of R S0 minus edge times its last row); dM = J^T dV with M = R diag(s).
-        const vf j = view.focal * p.z_inv;
-        const vf m00 = j * a0, m01 = j * a1, m02 = j * a2, m10 = j * b0, m11 = j * b1, m12 = j * b2;
-        const vf m20 = -(p.edge_x * m00 + p.edge_y * m10), m21 = -(p.edge_x * m01 + p.edge_y * m11),
-                 m22 = -(p.edge_x * m02 + p.edge_y * m12);
-        scatter(d_scale, 3, count, keep(shown, p.r00 * m00 + p.r10 * m10 + p.r20 * m20));
-        scatter(d_scale + 1, 3, count, keep(shown, p.r01 * m01 + p.r11 * m11 + p.r21 * m21));
-        scatter(d_scale + 2, 3, count, keep(shown, p.r02 * m02 + p.r12 * m12 + p.r22 * m22));
-        const vf r00 = m00 * p.s0, r10 = m10 * p.s0, r20 = m20 * p.s0, r01 = m01 * p.s1, r11 = m11 * p.s1,
-                 r21 = m21 * p.s1, r02 = m02 * p.s2, r12 = m12 * p.s2, r22 = m22 * p.s2;
-        const vf ew = 2.0f * (p.qx * (r21 - r12) + p.qy * (r02 - r20) + p.qz * (r10 - r01));
-        const vf ex = 2.0f * (p.qy * (r01 + r10) + p.qz * (r02 + r20) + p.qw * (r21 - r12) - 2.0f * p.qx * (r11 + r22));
-        const vf ey = 2.0f * (p.qx * (r01 + r10) + p.qz * (r12 + r21) + p.qw * (r02 - r20) - 2.0f * p.qy * (r00 + r22));
-        const vf ez = 2.0f * (p.qx * (r02 + r20) + p.qy * (r12 + r21) + p.qw * (r10 - r01) - 2.0f * p.qz * (r00 + r11));
-        const vf radial = ew * p.qw + ex * p.qx + ey * p.qy + ez * p.qz;
-        scatter(d_quat, 4, count, keep(shown, (ew - radial * p.qw) * p.q_inv));
-        scatter(d_quat + 1, 4, count, keep(shown, (ex - radial * p.qx) * p.q_inv));
-        scatter(d_quat + 2, 4, count, keep(shown, (ey - radial * p.qy) * p.q_inv));
-        scatter(d_quat + 3, 4, count, keep(shown, (ez - radial * p.qz) * p.q_inv));
+        // With w = (u, v) = U (p - mean), W = sum G w w^T, H = HALF_LOG2_E and S^-1 = U^T U / H: dL/dmean = U^T sum G w / H
+        // and dL/dS = U^T W U / (2 H^2). In n_k = U J r_k (r_k a column of R) and B_kl = n_k^T W n_l / H^2 the scale k has
+        // the gradient s_k B_kk, and turning the axes k and l into each other (s_k^2 - s_l^2) B_kl.
+        const vf g0 = load(moment[0]), gu = load(moment[1]), gv = load(moment[2]);
+        constexpr float H_INV = 1.0f / HALF_LOG2_E;
+        const vf wuu = load(moment[3]) * (H_INV * H_INV), wuv = load(moment[4]) * (H_INV * H_INV),
+                 wvv = load(moment[5]) * (H_INV * H_INV);
+        const Factor f = factor(p);
+        const vf d_mx = f.a * gu * H_INV, d_my = (f.b * gu + f.c * gv) * H_INV;
+        const vf j = view.focal * p.z_inv, fa = f.a * j, fb = f.b * j, fc = f.c * j;
+        const vf fx = -(fa * p.edge_x + fb * p.edge_y), fy = -fc * p.edge_y; // U J: (fa, fb, fx), (0, fc, fy)
+        const vf n00 = fa * p.r00 + fb * p.r10 + fx * p.r20, n10 = fc * p.r10 + fy * p.r20;
+        const vf n01 = fa * p.r01 + fb * p.r11 + fx * p.r21, n11 = fc * p.r11 + fy * p.r21;
+        const vf n02 = fa * p.r02 + fb * p.r12 + fx * p.r22, n12 = fc * p.r12 + fy * p.r22;
+        const vf m00 = wuu * n00 + wuv * n10, m10 = wuv * n00 + wvv * n10; // W n_k / H^2
+        const vf m01 = wuu * n01 + wuv * n11, m11 = wuv * n01 + wvv * n11;
+        const vf m02 = wuu * n02 + wuv * n12, m12 = wuv * n02 + wvv * n12;
+        const vf b00 = n00 * m00 + n10 * m10, b11 = n01 * m01 + n11 * m11, b22 = n02 * m02 + n12 * m12;
+        const vf b01 = n00 * m01 + n10 * m11, b02 = n00 * m02 + n10 * m12, b12 = n01 * m02 + n11 * m12;
+        const vf s00 = p.s0 * p.s0, s11 = p.s1 * p.s1, s22 = p.s2 * p.s2;
+        scatter(d_scale, 3, count, keep(shown, p.s0 * b00));
+        scatter(d_scale + 1, 3, count, keep(shown, p.s1 * b11));
+        scatter(d_scale + 2, 3, count, keep(shown, p.s2 * b22));
+        // A small turn w about the local axes is dq = q (0, w) / 2, so dL/dq = 2 q (0, torque).
+        const vf twice = 2.0f * p.q_inv;
+        const vf tx = twice * ((s11 - s22) * b12), ty = twice * ((s22 - s00) * b02), tz = twice * ((s00 - s11) * b01);
+        scatter(d_quat, 4, count, keep(shown, -(p.qx * tx + p.qy * ty + p.qz * tz)));
+        scatter(d_quat + 1, 4, count, keep(shown, p.qw * tx + p.qy * tz - p.qz * ty));
+        scatter(d_quat + 2, 4, count, keep(shown, p.qw * ty + p.qz * tx - p.qx * tz));
+        scatter(d_quat + 3, 4, count, keep(shown, p.qw * tz + p.qx * ty - p.qy * tx));
         // J: f/z and -f/z edge, the edge only where it is the mean's own slope.
-        const vf d_edge_x = -j * (a0 * (p.r20 * p.s0) + a1 * (p.r21 * p.s1) + a2 * (p.r22 * p.s2));
-        const vf d_edge_y = -j * (b0 * (p.r20 * p.s0) + b1 * (p.r21 * p.s1) + b2 * (p.r22 * p.s2));
+        const vf low0 = s00 * p.r20, low1 = s11 * p.r21, low2 = s22 * p.r22;
+        const vf e0 = m00 * low0 + m01 * low1 + m02 * low2, e1 = m10 * low0 + m11 * low1 + m12 * low2;
+        const vf d_edge_x = -fa * e0, d_edge_y = -(fb * e0 + fc * e1);
         const vm free_x = both(ge(p.slope_x, set1(limits.low_x)), ge(set1(limits.high_x), p.slope_x));
         const vm free_y = both(ge(p.slope_y, set1(limits.low_y)), ge(set1(limits.high_y), p.slope_y));
         const vf d_slope_x = view.focal * d_mx + keep(free_x, d_edge_x);
         const vf d_slope_y = view.focal * d_my + keep(free_y, d_edge_y);
-        const vf v_dot = a0 * p.v00 + a1 * p.v01 + a2 * p.v02 + b0 * p.v10 + b1 * p.v11 + b2 * p.v12;
+        const vf v_dot = s00 * b00 + s11 * b11 + s22 * b22;
         scatter(d_mean, 3, count, keep(shown, d_slope_x * p.z_inv));
         scatter(d_mean + 1, 3, count, keep(shown, d_slope_y * p.z_inv));
         scatter(d_mean + 2, 3, count,

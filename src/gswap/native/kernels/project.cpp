@@ -30,11 +30,11 @@ uint32_t project(const ProjectJob &job, int begin, int end) {
     for (int i = begin; i < end; i += LANES) {
         const int count = least(LANES, end - i);
         const float *mean = job.in.means + 3 * size_t(i), *quat = job.in.quats + 4 * size_t(i);
-        const float *scale = job.in.scales + 3 * size_t(i);
+        const float *scales = job.in.scales + 3 * size_t(i);
         const vf x = gather(mean, 3, count), y = gather(mean + 1, 3, count), z = gather(mean + 2, 3, count);
         const vf qw = gather(quat, 4, count), qx = gather(quat + 1, 4, count), qy = gather(quat + 2, 4, count),
                  qz = gather(quat + 3, 4, count);
-        const vf s0 = gather(scale, 3, count), s1 = gather(scale + 1, 3, count), s2 = gather(scale + 2, 3, count);
+        const vf s0 = gather(scales, 3, count), s1 = gather(scales + 1, 3, count), s2 = gather(scales + 2, 3, count);
         const vf opacity = gather(job.in.opacities + i, 1, count);
         bad |= (any_not_finite(x) | any_not_finite(y) | any_not_finite(z)) ? MEANS : 0u;
         bad |= (any_not_finite(qw) | any_not_finite(qx) | any_not_finite(qy) | any_not_finite(qz)) ? QUATS : 0u;
@@ -53,18 +53,14 @@ uint32_t project(const ProjectJob &job, int begin, int end) {
         store(ys, y);
         store(zs, depth);
         for (int l = 0; l < LANES; ++l) {
-            const double f = double(view.focal) / double(zs[l]);
-            const double mx = f * double(xs[l]) + double(view.cx), my = f * double(ys[l]) + double(view.cy);
+            const double scale = double(view.focal) / double(zs[l]);
+            const double mx = scale * double(xs[l]) + double(view.cx), my = scale * double(ys[l]) + double(view.cy);
             whole_x[l] = rintf(float(mx));
             whole_y[l] = rintf(float(my));
             part_x[l] = float(mx - double(whole_x[l]));
             part_y[l] = float(my - double(whole_y[l]));
         }
         const vf mx = load(whole_x) + load(part_x), my = load(whole_y) + load(part_y);
-
-        // Upper triangular factor of HALF_LOG2_E S^-1.
-        const vf q = root(set1(HALF_LOG2_E) / (p.yy * p.determinant));
-        const vf a = p.yy * q, b = -p.xy * q, c = root(set1(HALF_LOG2_E) / p.yy);
 
         const vf reach_x = root(tau * p.xx * (1.0f / HALF_LOG2_E)) + SAFETY;
         const vf reach_y = root(tau * p.yy * (1.0f / HALF_LOG2_E)) + SAFETY;
@@ -80,11 +76,12 @@ uint32_t project(const ProjectJob &job, int begin, int end) {
         store(box[1], max(min(high_x, last_x), zero) * tile_inv);
         store(box[2], max(min(low_y, last_y), zero) * tile_inv);
         store(box[3], max(min(high_y, last_y), zero) * tile_inv);
+        const Factor f = factor(p);
         const uint32_t visible = bits(drawn);
         float as[LANES], bs[LANES], cs[LANES], powers[LANES];
-        store(as, a);
-        store(bs, b);
-        store(cs, c);
+        store(as, f.a);
+        store(bs, f.b);
+        store(cs, f.c);
         store(powers, power);
         for (int l = 0; l < count; ++l) {
             job.splats[i + l] = {whole_x[l], whole_y[l], part_x[l], part_y[l], as[l], bs[l], cs[l], powers[l]};

@@ -78,5 +78,15 @@ GSWAP_INLINE Footprint footprint(float focal, const Limits &limits, vf x, vf y, 
     return p;
 }
 
+// Upper triangular U with U^T U = HALF_LOG2_E S^-1: (a, b), (0, c).
+struct Factor {
+    vf a, b, c;
+};
+
+GSWAP_INLINE Factor factor(const Footprint &p) {
+    const vf q = root(set1(HALF_LOG2_E) / (p.yy * p.determinant));
+    return {p.yy * q, -p.xy * q, root(set1(HALF_LOG2_E) / p.yy)};
+}
+
 } // namespace GSWAP_ISA
 } // namespace gswap

@@ -119,7 +119,7 @@ GSWAP_INLINE vm minus(vm a, vm b) { return vm(a & ~b); }
 GSWAP_INLINE vm either(vm a, vm b) { return vm(a | b); }
 GSWAP_INLINE bool any(vm m) { return m != 0; }
 GSWAP_INLINE uint32_t bits(vm m) { return m; }
-GSWAP_INLINE vm no_lanes() { return 0; }
+GSWAP_INLINE vm every_lane() { return 0xffff; }
 GSWAP_INLINE vf select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
 GSWAP_INLINE vf keep(vm m, vf a) { return _mm512_maskz_mov_ps(m, a); }
 GSWAP_INLINE vf min(vf a, vf b) { return _mm512_min_ps(a, b); }
@@ -138,7 +138,7 @@ GSWAP_INLINE vm gt(vf a, vf b) { GSWAP_LANEWISE(vm, -(a[i] > b[i])); }
 GSWAP_INLINE vm both(vm a, vm b) { GSWAP_LANEWISE(vm, a[i] & b[i]); }
 GSWAP_INLINE vm minus(vm a, vm b) { GSWAP_LANEWISE(vm, a[i] & ~b[i]); }
 GSWAP_INLINE vm either(vm a, vm b) { GSWAP_LANEWISE(vm, a[i] | b[i]); }
-GSWAP_INLINE vm no_lanes() { return vm{{0, 0, 0, 0}}; }
+GSWAP_INLINE vm every_lane() { return vm{{-1, -1, -1, -1}}; }
 GSWAP_INLINE vf select(vm m, vf a, vf b) { GSWAP_LANEWISE(vf, m[i] ? a[i] : b[i]); }
 GSWAP_INLINE vf keep(vm m, vf a) { GSWAP_LANEWISE(vf, m[i] ? a[i] : 0.0f); }
 GSWAP_INLINE vf min(vf a, vf b) { GSWAP_LANEWISE(vf, a[i] < b[i] ? a[i] : b[i]); }
@@ -151,7 +151,7 @@ GSWAP_INLINE vm gt(vf a, vf b) { return a > b; }
 GSWAP_INLINE vm both(vm a, vm b) { return a & b; }
 GSWAP_INLINE vm minus(vm a, vm b) { return a & ~b; }
 GSWAP_INLINE vm either(vm a, vm b) { return a | b; }
-GSWAP_INLINE vm no_lanes() { return vm{}; }
+GSWAP_INLINE vm every_lane() { return vm{} == 0; }
 GSWAP_INLINE vf select(vm m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 GSWAP_INLINE vf keep(vm m, vf a) { return (vf)(m & (vi)a); }
 #if defined(GSWAP_AVX2)
@@ -242,8 +242,9 @@ GSWAP_INLINE bool any_not_finite(vf v) {
 
 namespace gswap {
 namespace GSWAP_ISA {
-// 2^x for |x| < 120, relative error below EXP2_ERROR (scripts/fit_exp2.py). Other x give some number, not a trap.
-GSWAP_INLINE vf exp2(vf x) {
+// 2^x for |x| < 120 in the lanes of `used`, 0 in the others; relative error below EXP2_ERROR (scripts/fit_exp2.py).
+// Other x give some number, not a trap.
+GSWAP_INLINE vf exp2_where(vm used, vf x) {
 #if defined(GSWAP_AVX512)
     const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const vf f = x - vf(whole);
@@ -258,7 +259,7 @@ GSWAP_INLINE vf exp2(vf x) {
     p = p * f + EXP2_C1;
     p = p * f + EXP2_C0;
 #if defined(GSWAP_AVX512)
-    return _mm512_scalef_ps(p, whole);
+    return _mm512_maskz_scalef_ps(used, p, whole);
 #elif defined(GSWAP_PORTABLE)
     for (int l = 0; l < LANES; ++l) {
         uint32_t power, value;
@@ -267,11 +268,12 @@ GSWAP_INLINE vf exp2(vf x) {
         value += power << 23;
         memcpy(&p.lane[l], &value, 4);
     }
-    return p;
+    return keep(used, p);
 #else
     typedef uint32_t vu __attribute__((vector_size(4 * LANES)));
-    return (vf)((vu)p + ((vu)shifted << 23));
+    return keep(used, (vf)((vu)p + ((vu)shifted << 23)));
 #endif
 }
+GSWAP_INLINE vf exp2(vf x) { return exp2_where(every_lane(), x); }
 } // namespace GSWAP_ISA
 } // namespace gswap

@@ -12,15 +12,17 @@ constexpr float LOG2_ALPHA_MAX = -0.00144341705f; // log2(0.999)
 constexpr float T_MIN = 1e-4f;
 constexpr float SHEAR_SAFETY = 1e-5f;  // relative to the shift of the axis
 constexpr float NOWHERE = -1e30f;
-template <int C> struct Member { // a Gaussian in the tile's coordinates (pixels from its corner)
-    float x, y, a, b, c, power, unused[2];
+// A Gaussian as a tile sees it: alpha(p) = 2^(power - (a x + b y + u)^2 - (c y + v)^2), (x, y) = p - the tile's centre.
+template <int C> struct Member {
+    float a, b, c, u, v, power, unused[2];
     float feature[C];
 };
 
 template <int C> struct alignas(64) Chunk {
     Member<C> member[CHUNK];
-    float x[CHUNK], y[CHUNK], a[CHUNK], b[CHUNK], c[CHUNK], power[CHUNK];
+    float x[CHUNK], y[CHUNK], a[CHUNK], b[CHUNK], c[CHUNK], power[CHUNK]; // x, y: the mean, from the tile's corner
     uint64_t touched[BLOCKS];
+    bool clamped; // an alpha of these Gaussians may reach ALPHA_MAX
 };
 
 template <int C>
@@ -36,16 +38,18 @@ GSWAP_INLINE void read_members(Chunk<C> &chunk, const TileLists &lists, const Ga
         }
 #endif
         const Splat &s = lists.splats[ids[k]];
-        const float x = (s.whole_x - left) + s.part_x, y = (s.whole_y - top) + s.part_y;
+        const float x = s.whole_x - left, y = s.whole_y - top; // whole numbers: exact
+        // Far along a thin Gaussian a x and b y nearly cancel: in double precision.
+        const double dx = double(TILE / 2 - x) - double(s.part_x), dy = double(TILE / 2 - y) - double(s.part_y);
         Member<C> &m = chunk.member[k];
-        m.x = x;
-        m.y = y;
         m.a = s.a;
         m.b = s.b;
         m.c = s.c;
+        m.u = float(double(s.a) * dx + double(s.b) * dy);
+        m.v = float(double(s.c) * dy);
         m.power = s.power;
-        chunk.x[k] = x;
-        chunk.y[k] = y;
+        chunk.x[k] = x + s.part_x;
+        chunk.y[k] = y + s.part_y;
         chunk.a[k] = s.a;
         chunk.b[k] = s.b;
         chunk.c[k] = s.c;
@@ -64,6 +68,9 @@ GSWAP_INLINE void read_members(Chunk<C> &chunk, const TileLists &lists, const Ga
 // Gaussians at a time, exact but for the safety margins.
 template <int C> GSWAP_INLINE void list_blocks(Chunk<C> &chunk, int n) {
     for (int block = 0; block < BLOCKS; ++block) chunk.touched[block] = 0;
+    float strongest = LOG2_ALPHA_MIN;
+    for (int k = 0; k < n; ++k) strongest = most(strongest, chunk.power[k]);
+    chunk.clamped = strongest > LOG2_ALPHA_MAX;
     for (int k = 0; k < n; k += LANES) {
         const vf x = load(chunk.x + k), y = load(chunk.y + k), a = load(chunk.a + k), b = load(chunk.b + k),
                  c = load(chunk.c + k);
@@ -93,11 +100,12 @@ template <int C> GSWAP_INLINE void list_blocks(Chunk<C> &chunk, int n) {
         for (int block = 0; block < BLOCKS; ++block) chunk.touched[block] &= (uint64_t(1) << n) - 1;
 }
 
+// Pixel centres of a block, from the tile's centre.
 GSWAP_INLINE void pixel_centres(int block, vf &px, vf &py) {
     float x[LANES], y[LANES];
     for (int l = 0; l < LANES; ++l) {
-        x[l] = float(4 * (block & 3) + (l & 3)) + 0.5f;
-        y[l] = float(BLOCK_HEIGHT * (block >> 2) + (l >> 2)) + 0.5f;
+        x[l] = float(4 * (block & 3) + (l & 3)) + 0.5f - TILE / 2;
+        y[l] = float(BLOCK_HEIGHT * (block >> 2) + (l >> 2)) + 0.5f - TILE / 2;
     }
     px = load(x);
     py = load(y);
@@ -107,47 +115,88 @@ GSWAP_INLINE void pixel_centres(int block, vf &px, vf &py) {
 GSWAP_INLINE vm inside(int block, int width, int height) {
     vf px, py;
     pixel_centres(block, px, py);
-    return both(gt(set1(float(width)), px), gt(set1(float(height)), py));
+    return both(gt(set1(float(width - TILE / 2)), px), gt(set1(float(height - TILE / 2)), py));
 }
 
-// The state of a block's pixels. `light` is the transmittance for as long as the pixel is alive and 0 afterwards, so that
-// a stopped pixel needs no mask of its own: whatever comes would leave it at or below T_MIN again. `left` is what the
-// background keeps. The loop is bound by the chain light -> next -> light: three instructions.
+// The state of a block's pixels: what passes through what was drawn so far, and which pixels have not stopped.
 struct Pixels {
-    vf light, left;
+    vf light;
+    vm alive;
 };
 
 struct Hit {
     vf alpha, weight; // 0 where the Gaussian is skipped
-    vm open;          // alpha is below its clamp
+    vm open;          // alpha is below its clamp; only where CLAMPED
 };
 
-// One Gaussian over a block. Returns the lanes that are still alive.
-template <bool BACKWARD, class M> GSWAP_INLINE vm blend(const M &m, vf px, vf py, Pixels &pixels, Hit &hit) {
-    const vf dx = px - m.x, dy = py - m.y;
-    const vf u = dx * m.a + dy * m.b, v = dy * m.c;
+// One Gaussian over a block. CLAMPED: its alpha may exceed ALPHA_MAX.
+template <bool CLAMPED, bool BACKWARD, class M>
+GSWAP_INLINE void blend(const M &m, vf px, vf py, Pixels &pixels, Hit &hit) {
+    const vf u = px * m.a + (py * m.b + m.u), v = py * m.c + m.v;
     const vf e = m.power - u * u - v * v;
-    const vf alpha = keep(ge(e, set1(LOG2_ALPHA_MIN)), exp2(min(e, set1(LOG2_ALPHA_MAX))));
+    const vf alpha = exp2_where(ge(e, set1(LOG2_ALPHA_MIN)), CLAMPED ? min(e, set1(LOG2_ALPHA_MAX)) : e);
     const vf next = pixels.light - pixels.light * alpha;
-    const vm alive = gt(next, set1(T_MIN));
-    hit.weight = keep(alive, alpha * pixels.light);
-    if (BACKWARD) {
-        hit.alpha = keep(alive, alpha);
-        hit.open = ge(set1(LOG2_ALPHA_MAX), e);
-    } else {
-        pixels.left = select(alive, next, pixels.left);
-    }
-    pixels.light = keep(alive, next);
-    return alive;
+    pixels.alive = both(pixels.alive, gt(next, set1(T_MIN)));
+    hit.weight = keep(pixels.alive, alpha * pixels.light);
+    if (BACKWARD) hit.alpha = keep(pixels.alive, alpha);
+    if (BACKWARD && CLAMPED) hit.open = ge(set1(LOG2_ALPHA_MAX), e);
+    pixels.light = select(pixels.alive, next, pixels.light);
 }
+
+// Writes a row of a tile, one cache line where the image's rows begin on one, past the caches: nothing of it is read
+// first, and an image of many channels would push everything else out. finish_rows() makes the rows visible to others.
+#if defined(GSWAP_AVX512)
+GSWAP_INLINE void store_row(float *to, __m512 row) {
+    if (reinterpret_cast<uintptr_t>(to) % 64 == 0)
+        _mm512_stream_ps(to, row);
+    else
+        _mm512_storeu_ps(to, row);
+}
+GSWAP_INLINE void finish_rows() { _mm_sfence(); }
+#elif defined(GSWAP_AVX2)
+GSWAP_INLINE void store_row(float *to, __m256 left, __m256 right) {
+    if (reinterpret_cast<uintptr_t>(to) % 32 == 0) {
+        _mm256_stream_ps(to, left);
+        _mm256_stream_ps(to + 8, right);
+    } else {
+        _mm256_storeu_ps(to, left);
+        _mm256_storeu_ps(to + 8, right);
+    }
+}
+GSWAP_INLINE void finish_rows() { _mm_sfence(); }
+#else
+GSWAP_INLINE void finish_rows() {}
+#endif
 
 // Copies one channel of a tile (blocks of LANES floats, `stride` floats apart) to the image, or clears it.
 GSWAP_INLINE void store_channel(float *plane, int row, int width, int height, const float *blocks, size_t stride) {
     if (width == TILE && height == TILE) {
+#if defined(GSWAP_AVX512)
+        for (int slab = 0; slab < SLABS; ++slab, blocks += 4 * stride) { // 4 blocks of 4 x 4 -> 4 rows of 16
+            const __m512 b0 = _mm512_load_ps(blocks), b1 = _mm512_load_ps(blocks + stride),
+                         b2 = _mm512_load_ps(blocks + 2 * stride), b3 = _mm512_load_ps(blocks + 3 * stride);
+            const __m512 upper01 = _mm512_shuffle_f32x4(b0, b1, 0x44), lower01 = _mm512_shuffle_f32x4(b0, b1, 0xee);
+            const __m512 upper23 = _mm512_shuffle_f32x4(b2, b3, 0x44), lower23 = _mm512_shuffle_f32x4(b2, b3, 0xee);
+            store_row(plane, _mm512_shuffle_f32x4(upper01, upper23, 0x88));
+            store_row(plane + row, _mm512_shuffle_f32x4(upper01, upper23, 0xdd));
+            store_row(plane + 2 * size_t(row), _mm512_shuffle_f32x4(lower01, lower23, 0x88));
+            store_row(plane + 3 * size_t(row), _mm512_shuffle_f32x4(lower01, lower23, 0xdd));
+            plane += 4 * size_t(row);
+        }
+#elif defined(GSWAP_AVX2)
+        for (int slab = 0; slab < SLABS; ++slab, blocks += 4 * stride) { // 4 blocks of 4 x 2 -> 2 rows of 16
+            const __m256 b0 = _mm256_load_ps(blocks), b1 = _mm256_load_ps(blocks + stride),
+                         b2 = _mm256_load_ps(blocks + 2 * stride), b3 = _mm256_load_ps(blocks + 3 * stride);
+            store_row(plane, _mm256_permute2f128_ps(b0, b1, 0x20), _mm256_permute2f128_ps(b2, b3, 0x20));
+            store_row(plane + row, _mm256_permute2f128_ps(b0, b1, 0x31), _mm256_permute2f128_ps(b2, b3, 0x31));
+            plane += 2 * size_t(row);
+        }
+#else
         for (int y = 0; y < TILE; ++y, plane += row) {
             const float *line = blocks + size_t(4 * (y / BLOCK_HEIGHT)) * stride + 4 * (y % BLOCK_HEIGHT);
             for (int column = 0; column < 4; ++column) memcpy(plane + 4 * column, line + column * stride, 16);
         }
+#endif
         return;
     }
     for (int y = 0; y < height; ++y, plane += row) {
@@ -158,11 +207,17 @@ GSWAP_INLINE void store_channel(float *plane, int row, int width, int height, co
 
 GSWAP_INLINE void clear_channel(float *plane, int row, int width, int height) {
     if (width == TILE) {
+#if defined(GSWAP_AVX512)
+        for (int y = 0; y < height; ++y, plane += row) store_row(plane, _mm512_setzero_ps());
+#elif defined(GSWAP_AVX2)
+        for (int y = 0; y < height; ++y, plane += row) store_row(plane, _mm256_setzero_ps(), _mm256_setzero_ps());
+#else
         const v8 zero = v8{};
         for (int y = 0; y < height; ++y, plane += row) {
             store8(plane, zero);
             store8(plane + 8, zero);
         }
+#endif
         return;
     }
     for (int y = 0; y < height; ++y, plane += row) memset(plane, 0, sizeof(float) * size_t(width));
