@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from gswap.foundation.store import hash_file
 from gswap.pipeline.config import Settings
-from gswap.pipeline.fingerprint import canonical, fingerprint, hash_file
+from gswap.pipeline.fingerprint import canonical, fingerprint
 
 
 @dataclass(frozen=True)

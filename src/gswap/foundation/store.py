@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from gswap.foundation.errors import GswapError, InputError, OutputError, PermissionDeniedError, StorageError
+from gswap.foundation.errors import (
+    GswapError,
+    InputError,
+    MissingInputError,
+    OutputError,
+    PermissionDeniedError,
+    StorageError,
+)
 from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, Shot, Window
 
 FORMAT_VERSION = 1
@@ -86,6 +94,19 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except ValueError as error:
         raise InputError(f"Expected JSON, found something else ({error}).", path=path) from error
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 (lower-case hexadecimal) of a file, streamed.
+
+    Raises:
+        MissingInputError: The file cannot be read.
+    """
+    try:
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise MissingInputError(f"Cannot read the file ({error.strerror}).", path=path) from error
 
 
 def remove_parts(folder: Path) -> None:

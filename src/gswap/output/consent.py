@@ -9,14 +9,12 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime as dt
-import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
-from gswap.foundation.errors import ConsentError, MissingInputError
+from gswap.foundation.errors import ConsentError
 from gswap.output.consent_record import (
     Allowances,
     ConsentRecord,
@@ -43,7 +41,6 @@ __all__ = [
     "Validity",
     "bind_photos",
     "check",
-    "hash_file",
     "load",
     "new_record",
     "problems",
@@ -108,19 +105,6 @@ def new_record(
     if missing := _content_problems(record):
         raise ConsentError(missing[0])
     return record
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 (hex) of a photo or clip, as records hold it.
-
-    Raises:
-        MissingInputError: The file cannot be read.
-    """
-    try:
-        with open(path, "rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise MissingInputError(f"Cannot read the file ({error.strerror}).", path=path) from error
 
 
 # ---------------------------------------------------------------- what is missing

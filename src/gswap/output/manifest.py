@@ -8,7 +8,6 @@ Signing comes last: any later change to the file breaks the manifest.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +17,8 @@ from typing import Any
 
 import c2pa
 
-from gswap.foundation.errors import MissingInputError, OutputError, UsageError
-from gswap.foundation.store import atomic_path
+from gswap.foundation.errors import OutputError, UsageError
+from gswap.foundation.store import atomic_path, hash_file
 from gswap.output.credentials import (
     PROVENANCE_ASSERTION,
     SOFT_BINDING_ASSERTION,
@@ -142,12 +141,7 @@ def sign_file(
 
 
 def _describe(path: Path, title: str, label: str, relationship: str) -> _Ingredient:
-    try:
-        with open(path, "rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise MissingInputError(f"Cannot read the file ({error.strerror}).", path=path) from error
-    return _Ingredient(path, title, label, relationship, digest, opaque=mime_type(path) is None)
+    return _Ingredient(path, title, label, relationship, hash_file(path), opaque=mime_type(path) is None)
 
 
 def _sign(

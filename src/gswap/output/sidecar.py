@@ -7,7 +7,6 @@ file (``out.mkv.gswap.json``), or in the folder of a sequence (``gswap-sidecar.j
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gswap.foundation.errors import InputError, MissingInputError
-from gswap.foundation.store import read_json, write_json
+from gswap.foundation.store import hash_file, read_json, write_json
 from gswap.output.keys import SigningIdentity, is_trusted, signer_name, verify_signature
 from gswap.output.manifest import Provenance
 from gswap.output.marks import COMPOSITE_SOURCE_TYPE
@@ -75,13 +74,13 @@ def write_sidecar(output: Path, *, provenance: Provenance, inputs: Iterable[Path
         "format": FORMAT_VERSION,
         "generator": f"gswap {version('gswap')}",
         "digital_source_type": COMPOSITE_SOURCE_TYPE,
-        "files": [{"name": path.relative_to(root).as_posix(), "sha256": _hash(path)} for path in files],
+        "files": [{"name": path.relative_to(root).as_posix(), "sha256": hash_file(path)} for path in files],
         "provenance": {
             "recipe": provenance.recipe,
             "config_sha256": provenance.config_hash,
             "consent_sha256": provenance.consent_hash,
             "weights_sha256": dict(provenance.weights),
-            "inputs_sha256": [_hash(path) for path in inputs],
+            "inputs_sha256": [hash_file(path) for path in inputs],
             "label": provenance.label,
             "watermark_id": None if provenance.watermark_id is None else f"{provenance.watermark_id:06x}",
             "notes": list(provenance.notes),
@@ -123,7 +122,7 @@ def read_sidecar(path: Path, *, only: Path | None = None) -> SidecarReport:
 
 
 def _compare_one(path: Path, listed: Mapping[str, str]) -> list[str]:
-    return [] if _hash(path) in listed.values() else [f"{path.name}: not what was signed"]
+    return [] if hash_file(path) in listed.values() else [f"{path.name}: not what was signed"]
 
 
 def _compare_all(sidecar: Path, listed: Mapping[str, str]) -> list[str]:
@@ -135,7 +134,7 @@ def _compare_all(sidecar: Path, listed: Mapping[str, str]) -> list[str]:
             failures.append(f"{name}: outside the folder")
         elif not path.is_file():
             failures.append(f"{name}: missing")
-        elif _hash(path) != digest:
+        elif hash_file(path) != digest:
             failures.append(f"{name}: not what was signed")
     if sidecar.name == FOLDER_NAME:
         present = {path.relative_to(root).as_posix() for path in _files(root)}
@@ -147,14 +146,6 @@ def _files(output: Path) -> list[Path]:
     if not output.is_dir():
         return [output]
     return sorted(path for path in output.rglob("*") if path.is_file() and path.name != FOLDER_NAME)
-
-
-def _hash(path: Path) -> str:
-    try:
-        with open(path, "rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise MissingInputError(f"Cannot read the file ({error.strerror}).", path=path) from error
 
 
 def _canonical(content: Mapping[str, Any]) -> bytes:

@@ -11,7 +11,6 @@ from typing import Any
 
 LENGTH = 16
 """Hexadecimal digits kept: 64 bits, plenty for the handful of results in one workspace."""
-_CHUNK = 1 << 20
 
 
 def canonical(value: Any) -> Any:
@@ -38,12 +37,3 @@ def fingerprint(*parts: Any) -> str:
     """Hash of any canonical values."""
     text = json.dumps([canonical(p) for p in parts], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, streamed."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while chunk := handle.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -16,12 +16,12 @@ from gswap.foundation.errors import (
     StorageError,
     UsageError,
 )
+from gswap.foundation.store import hash_file
 from gswap.foundation.types import VideoInfo
 from gswap.media.encoders import check_output
 from gswap.media.probe import probe
 from gswap.output import consent
 from gswap.pipeline.config import Job
-from gswap.pipeline.fingerprint import hash_file
 from gswap.pipeline.steps.ingest import source_files, trim
 
 BYTES_PER_PIXEL = 16.0

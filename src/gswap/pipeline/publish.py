@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from gswap.foundation.store import atomic_path, read_json, write_json
+from gswap.foundation.store import atomic_path, hash_file, read_json, write_json
 from gswap.output import consent, keys
 from gswap.output.manifest import Provenance, can_sign, sign_file
 from gswap.output.sidecar import write_sidecar
 from gswap.pipeline.config import Job
-from gswap.pipeline.fingerprint import fingerprint, hash_file
+from gswap.pipeline.fingerprint import fingerprint
 from gswap.pipeline.steps import deliver
 from gswap.pipeline.steps.ingest import source_files
 

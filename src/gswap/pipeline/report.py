@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gswap.foundation.store import read_json, read_png, write_json
+from gswap.foundation.store import hash_file, read_json, read_png, write_json
 from gswap.foundation.types import JobNotes, Shot, StepTiming
 from gswap.output.report import Picture, ReportData, Series, write_report
 from gswap.pipeline.config import Job
-from gswap.pipeline.fingerprint import hash_file
 from gswap.pipeline.quality import Quality, measure
 from gswap.pipeline.steps import deliver, ingest
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gswap.foundation.errors import OutputError, UsageError
+from gswap.foundation.store import hash_file
 from gswap.media.probe import is_video
 from gswap.media.stills import find_photos
 from gswap.output import consent, keys
@@ -49,14 +50,14 @@ def new(options: provenance.ConsentNew) -> Path:
 
 def _hashes(paths: tuple[Path, ...]) -> list[str]:
     if len(paths) == 1 and paths[0].is_file() and is_video(paths[0]):
-        return [consent.hash_file(paths[0])]
-    return [consent.hash_file(p) for p in find_photos(paths)] if paths else []
+        return [hash_file(paths[0])]
+    return [hash_file(p) for p in find_photos(paths)] if paths else []
 
 
 def check(options: provenance.ConsentCheck, terminal: Terminal) -> int:
     """Say what a record covers; returns the exit code."""
     record = consent.load(options.record)
-    target = consent.hash_file(options.target) if options.target else ""
+    target = hash_file(options.target) if options.target else ""
     missing = consent.problems(record, photos=_hashes(options.source), today=dt.date.today(), target=target)
     terminal.emit("consent", record_kind=record.kind, hash=consent.record_hash(record), problems=missing)
     for sentence in missing:

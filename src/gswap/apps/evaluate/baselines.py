@@ -24,12 +24,11 @@ from gswap.body.fit import fit_track
 from gswap.body.models import load_body
 from gswap.foundation.errors import ConsentError, InputError, UsageError
 from gswap.foundation.landmarks import head_angles, mouth_gap
-from gswap.foundation.store import read_body_track
+from gswap.foundation.store import hash_file, read_body_track
 from gswap.foundation.types import BodyTrack, FaceTrack, PhotoSet, RgbImage, SoftMask, SwapFrame
 from gswap.output import consent
 from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.perception.photos import perceive_photos
-from gswap.pipeline.fingerprint import hash_file
 from gswap.pipeline.observer import StepObserver
 from gswap.pipeline.steps import segment
 from gswap.pipeline.steps.track import BODY

@@ -6,10 +6,9 @@ import dataclasses
 
 from gswap.body.models import load_body
 from gswap.foundation.protocols import Rasterizer
-from gswap.foundation.store import encode_png, read_body_track, write_bytes
+from gswap.foundation.store import encode_png, hash_file, read_body_track, write_bytes
 from gswap.foundation.types import RgbImage
 from gswap.pipeline.config import Job
-from gswap.pipeline.fingerprint import hash_file
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import segment, swap
 from gswap.pipeline.steps.track import BODY

@@ -11,14 +11,22 @@ import numpy as np
 from jaxtyping import Bool
 
 from gswap.foundation.errors import InputError
-from gswap.foundation.store import encode_png, read_arrays, read_json, read_png, write_arrays, write_bytes, write_json
+from gswap.foundation.store import (
+    encode_png,
+    hash_file,
+    read_arrays,
+    read_json,
+    read_png,
+    write_arrays,
+    write_bytes,
+    write_json,
+)
 from gswap.foundation.types import RgbImage, Shot, VideoFrame, VideoInfo
 from gswap.media.probe import is_video, probe
 from gswap.media.read import VideoReader, sample_frames
 from gswap.media.scenes import ShotDetector, is_duplicate
 from gswap.media.stills import find_photos, load_photo
 from gswap.pipeline.config import Job
-from gswap.pipeline.fingerprint import hash_file
 from gswap.pipeline.runner import Step, StepContext
 
 PHOTO_SIDE = 2048

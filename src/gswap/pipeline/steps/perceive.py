@@ -9,13 +9,12 @@ import numpy as np
 
 from gswap.foundation.errors import UsageError
 from gswap.foundation.landmarks import head_angles
-from gswap.foundation.store import read_json, write_face_track, write_json
+from gswap.foundation.store import hash_file, read_json, write_face_track, write_json
 from gswap.foundation.types import RgbImage
 from gswap.media.stills import load_photo
 from gswap.perception.clip import choose_person, find_people, follow
 from gswap.perception.photos import perceive_photos, pick_photos
 from gswap.pipeline.config import Job
-from gswap.pipeline.fingerprint import hash_file
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import ingest
 

@@ -13,6 +13,7 @@ from gswap.foundation.protocols import BodyModel
 from gswap.foundation.store import (
     PngStore,
     encode_png,
+    hash_file,
     read_body_track,
     read_face_track,
     read_json,
@@ -26,7 +27,6 @@ from gswap.foundation.types import BodyTrack, FaceTrack, Masks, PhotoSet, RgbIma
 from gswap.media.sequences import read_mask_sequence
 from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.pipeline.config import Job
-from gswap.pipeline.fingerprint import hash_file
 from gswap.pipeline.masking import cut, subject_of
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import ingest, perceive

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from gswap.body.models import load_body
-from gswap.foundation.store import PngStore, read_body_track, read_face_track, read_json, write_json
+from gswap.foundation.store import PngStore, hash_file, read_body_track, read_face_track, read_json, write_json
 from gswap.foundation.types import SwapFrame, SwapSet
 from gswap.pipeline.config import Job
-from gswap.pipeline.fingerprint import hash_file
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import segment
 from gswap.pipeline.steps.track import BODY
