@@ -1,0 +1,1 @@
+"""Parts made elsewhere, one file each; imported only when chosen."""

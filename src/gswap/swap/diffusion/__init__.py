@@ -1,0 +1,1 @@
+"""Image head swap with the paper's generator (Sec. III-B): Arc2Face tuned on the photos, ControlNet inpainting."""

@@ -1,0 +1,111 @@
+"""The photos as the generator learns them (Sec. III-B): one person on the target's background, clothes neutralised.
+
+What surrounds the head must not be learnt with it. The person is put before the target's own clean background, and
+the clothes are kept out: they have no weight in the loss, and, where it is asked for, a plain neutral garment is
+painted over them first. The paper lets a diffusion model remove the clothes instead; this program makes no nude
+picture of anybody: garments are only ever replaced by garments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from gswap.foundation.imaging import over, smooth_fill
+from gswap.foundation.types import PhotoSet, RgbImage, SoftMask
+from gswap.swap.framing import INSIDE, Framing, frame_head
+
+HOLE_MARGIN = 0.02
+"""The person is cut from the background with this margin, in shares of the picture's side."""
+GREY = 128
+
+
+class GarmentPainter(Protocol):
+    """Paints a plain neutral garment over clothes; knows one fixed prompt and takes no other."""
+
+    def __call__(self, picture: RgbImage, clothes: SoftMask, /) -> RgbImage:
+        """The picture with new clothes where ``clothes`` is set; all else is kept."""
+        ...
+
+
+@dataclass(frozen=True)
+class SourcePicture:
+    """One photo, ready to be learnt: all parts in the photo's own pixels, with the square that is used of it."""
+
+    rgb: RgbImage
+    person: SoftMask
+    head: SoftMask
+    """Hair, face, ears, neck."""
+    landmarks: Float[np.ndarray, "478 2"]
+    framing: Framing
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the masked loss."""
+
+    background: float
+    clothes: float
+
+
+def source_pictures(
+    photos: PhotoSet, landmarks: Float[np.ndarray, "n 478 3"], ratio: float, garment: GarmentPainter | None = None
+) -> list[SourcePicture]:
+    """The photos with their squares, their clothes repainted where there is a painter.
+
+    Args:
+        photos: The photos with their masks.
+        landmarks: Their landmarks in their own pixels.
+        ratio: Side of the square in units of the head's larger extent (as for the target).
+        garment: Paints clothes.
+    """
+    pictures = []
+    for i, rgb in enumerate(photos.rgb):
+        head, person = photos.head[i], np.maximum(photos.person[i], photos.head[i])
+        if garment is not None:
+            rgb = garment(rgb, np.where(head > INSIDE, 0, person))
+        points = landmarks[i, :, :2]
+        pictures.append(SourcePicture(rgb, person, head, points, frame_head(head, points, ratio)))
+    return pictures
+
+
+def clean_background(plate: RgbImage, person: SoftMask, framing: Framing, size: int) -> RgbImage:
+    """The target's background as the generator sees it, without anybody in it.
+
+    Args:
+        plate: A frame without head and neck.
+        person: The person in that frame; what is left of them is filled in from around.
+        framing: The square of that frame.
+        size: Side of the result, pixels.
+    """
+    hole = framing.cut(person, size) > 0
+    grown = cv2.dilate(hole.astype(np.uint8), _margin(size)) > 0
+    picture = framing.cut(plate, size).astype(np.float32)
+    if grown.all():
+        return np.full((size, size, 3), GREY, np.uint8)
+    return np.round(smooth_fill(picture, grown)).clip(0, 255).astype(np.uint8)
+
+
+def _margin(size: int) -> np.ndarray:
+    side = 2 * round(HOLE_MARGIN * size) + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+
+
+def training_picture(source: SourcePicture, framing: Framing, background: RgbImage) -> RgbImage:
+    """The person of a photo before the target's background, in a square of the photo."""
+    size = background.shape[0]
+    person = framing.cut(source.person, size).astype(np.float32) / 255
+    rgb = framing.cut(source.rgb, size).astype(np.float32)
+    return np.round(over(rgb, person, background.astype(np.float32))).clip(0, 255).astype(np.uint8)
+
+
+def loss_weight(source: SourcePicture, framing: Framing, size: int, weights: LossWeights) -> Float[np.ndarray, "s s"]:
+    """What of the picture is learnt: 1 on head, hair, ears and neck, less on the background, nothing of the clothes."""
+    head = framing.cut(source.head, size).astype(np.float32) / 255
+    person = framing.cut(source.person, size).astype(np.float32) / 255
+    below = person * weights.clothes + (1 - person) * weights.background
+    return head + (1 - head) * below
