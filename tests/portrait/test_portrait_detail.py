@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from gswap.foundation.types import Camera
-from gswap.portrait.detail import lip_band, transfer_detail
+from gswap.portrait.detail import lip_band, lively_parts, transfer_detail, transfer_parts
 
 UNIT = 480
 
@@ -44,3 +44,23 @@ def test_the_band_runs_along_the_lips(scene):
     red = (lips[..., 0].astype(int) - lips[..., 1] > 90) & (band < 2)
     assert 0.002 < (band > 0.5).mean() < 0.05
     assert red[band > 0.5].mean() > 0.3
+
+
+def test_the_lively_parts_are_eyes_and_mouth(scene):
+    mesh = scene.model.pose(scene.track, scene.model.rest(scene.track.shape), 3)
+    parts = lively_parts(mesh, scene.model, Camera(170 * 6, 32 * 6, 32 * 6, 64 * 6, 64 * 6))
+    lips = cv2.resize(scene.swap.rgb[3], None, fx=6, fy=6)
+    red = lips[..., 0].astype(int) - lips[..., 1] > 90
+    count, *_ = cv2.connectedComponents((parts > 0.5).astype(np.uint8))
+    assert count == 4
+    assert parts[red].mean() > 0.9
+    assert 0.01 < parts.mean() < 0.25
+
+
+def test_parts_are_taken_whole_and_nothing_changes_elsewhere():
+    image, generated = picture(1), picture(0)
+    parts = np.zeros((60, 60), np.float32)
+    parts[20:40, 20:40] = 1
+    out = transfer_parts(image, generated, parts)
+    assert np.abs(out - generated)[26:34, 26:34].mean() < 2
+    np.testing.assert_array_equal(transfer_parts(image, generated, np.zeros_like(parts)).round(2), image.round(2))

@@ -18,7 +18,7 @@ from gswap.foundation.imaging import FloatImage, FloatMask
 from gswap.foundation.protocols import BodyModel, Rasterizer
 from gswap.foundation.types import BodyTrack, Camera, Progress, Render, Shot, SwapSet, TargetSet, no_progress
 from gswap.portrait import masks
-from gswap.portrait.detail import lip_band, transfer_detail
+from gswap.portrait.detail import lip_band, lively_parts, transfer_detail, transfer_parts
 from gswap.portrait.frames import Box, box_of, cut_camera, window_camera
 from gswap.portrait.model import Portrait, View, track_digest
 
@@ -59,7 +59,7 @@ def render_portrait(
         drive: Track that moves the head, with the new head's shape.
         model: The body.
         rasterize: Splats Gaussians.
-        detail: Take texture finer than the field from ``swap`` where both agree.
+        detail: Take texture finer than the field from ``swap`` where both agree, and its eyes and mouth.
         progress: Called after every frame.
         frames: Which frames, in which order; ``None`` = all.
         shots: Pose corrections are smoothed within a shot only; empty = the clip is one shot.
@@ -74,7 +74,7 @@ def render_portrait(
     _check(portrait, target, drive, model)
     wanted = list(range(len(drive)) if frames is None else frames)
     corrections = _driving_corrections(portrait, drive, shots)
-    condition = mean_condition(portrait)
+    condition = driving_condition(portrait)
     rest = model.rest(drive.shape)
     for done, t in enumerate(wanted, 1):
         if not drive.valid[t]:
@@ -98,7 +98,9 @@ def render_portrait(
             trust = swap.confidence[t].astype(np.float32) / 255 * matte * (1 - lip_band(mesh, model, camera))
             window = np.s_[box.y : box.y + box.height, box.x : box.x + box.width]
             unit = masks.side(layers.hole)
-            full[window] = transfer_detail(full[window], swap.rgb[t][window].astype(np.float32), trust[window], unit)
+            generated = swap.rgb[t][window].astype(np.float32)
+            full[window] = transfer_detail(full[window], generated, trust[window], unit)
+            full[window] = transfer_parts(full[window], generated, lively_parts(mesh, model, camera)[window])
         straight = np.zeros_like(full)
         box.cut(straight)[:] = features
         yield t, assemble(target.rgb[t], full, layers.plate, layers.hole, matte, straight)
@@ -128,12 +130,13 @@ def smooth_rows(
     return out
 
 
-def mean_condition(portrait: Portrait) -> Float[Tensor, "8"] | None:
-    """The c_t that drives: the mean over the frames of the fit. c_1 (paper) would carry the tint of frame 1."""
+def driving_condition(portrait: Portrait) -> Float[Tensor, "8"] | None:
+    """The c_t that drives: the mean over the frames of the fit, or that of the first one (the paper's c_1)."""
     seen = torch.from_numpy(portrait.visits > 0)
     if portrait.cfg.temporal == "none" or not seen.any():
         return None
-    return portrait.network.field.condition.detach()[seen].mean(0)
+    rows = portrait.network.field.condition.detach()[seen]
+    return rows[0] if portrait.cfg.driving_condition == "first" else rows.mean(0)
 
 
 def _driving_corrections(portrait: Portrait, drive: BodyTrack, shots: Sequence[Shot]) -> Float[Tensor, "t 6"] | None:

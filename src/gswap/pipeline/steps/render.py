@@ -61,4 +61,4 @@ def load_render(folders: dict[str, Path], count: int, t: int) -> Render | None:
     return Render(**{name: store[t] for name, store in stores.items()})
 
 
-STEP = Step("render", 1, ("ingest", "segment", "swap", "retrack", "fit"), _config, _run)
+STEP = Step("render", 2, ("ingest", "segment", "swap", "retrack", "fit"), _config, _run)
