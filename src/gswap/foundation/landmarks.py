@@ -49,6 +49,8 @@ EYE_CORNERS_OUTER = (33, 263)
 RIGID = (1, 4, 5, 6, 168, 195, 197, 33, 133, 263, 362, 10, 151, 9, 8)
 """Points that expressions hardly move: nose ridge, eye corners, forehead."""
 CHIN, FOREHEAD_TOP, NOSE_TIP = 152, 10, 1
+FIVE_POINTS = (468, 473, NOSE_TIP, 61, 291)
+"""Pupils, nose tip, mouth corners, right before left: what face alignment goes by."""
 
 
 @cache

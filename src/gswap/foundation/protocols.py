@@ -77,10 +77,10 @@ class Embedder(Protocol):
 
 
 class HeadParser(Protocol):
-    """Head, neck and person masks of one work image."""
+    """Head, neck and person masks of one image."""
 
-    def __call__(self, image: RgbImage, landmarks: Float[np.ndarray, "478 3"], mesh: PosedMesh) -> Masks:
-        """Soft masks, in the image's size."""
+    def __call__(self, image: RgbImage, landmarks: Float[np.ndarray, "478 3"]) -> Masks:
+        """Soft masks, in the image's size, of the person with these landmarks (pixels of the image)."""
         ...
 
 
@@ -97,4 +97,15 @@ class Inpainter(Protocol):
 
     def __call__(self, image: RgbImage, hole: SoftMask) -> RgbImage:
         """Image with the pixels of ``hole`` (> 0) replaced."""
+        ...
+
+
+class Upscaler(Protocol):
+    """Super-resolution."""
+
+    scale: int
+    """How many times wider and higher the result is."""
+
+    def __call__(self, image: RgbImage) -> RgbImage:
+        """The image at ``scale`` times its size."""
         ...
