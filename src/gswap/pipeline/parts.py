@@ -1,0 +1,94 @@
+"""Opens the parts that a job has chosen; what each needs of weights was checked before any work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gswap.foundation import weights
+from gswap.pipeline.config import Job, Parts
+
+if TYPE_CHECKING:
+    from gswap.foundation.protocols import BodyModel, Embedder, HeadParser, Inpainter, Upscaler
+    from gswap.portrait.losses import PerceptualLoss
+
+
+def digests(parts: Parts) -> dict[str, str]:
+    """Part of the catalogue -> what a fingerprint depends on, for the report and the manifest.
+
+    Raises:
+        WeightsError: A part was never pulled.
+    """
+    return {name: weights.digest(name) for name in parts.weights()}
+
+
+def chosen(parts: Parts, *names: str) -> dict[str, object]:
+    """The choice of some parts with the hashes of their weights, for a step's configuration.
+
+    Empty where all of them are embedded, so that a new part changes no fingerprint of old jobs.
+    """
+    found: dict[str, object] = {}
+    for name in names:
+        value = getattr(parts, name)
+        if value != getattr(Parts(), name):
+            found[name] = [value, digests(Parts(**{name: value}))]
+    return found
+
+
+def body_model(job: Job) -> BodyModel:
+    """The body of a job."""
+    from gswap.body.models import load_body
+
+    return load_body(job.parts.body, weights.file("smplx") if job.parts.body == "smplx" else None)
+
+
+def head_parser(job: Job) -> HeadParser | None:
+    """The face parser of a job; ``None`` = the embedded segmentation alone."""
+    if job.parts.parser == "farl":
+        from gswap.segmentation.adapters.farl import FarlParser
+
+        return FarlParser(weights.file("farl"), device=job.device, threads=job.threads)
+    if job.parts.parser == "segformer":
+        from gswap.segmentation.adapters.segformer import SegformerParser
+
+        return SegformerParser(weights.path("segformer"), device=job.device)
+    return None
+
+
+def plate_inpainter(job: Job) -> Inpainter | None:
+    """What fills the part of the plate that no frame shows; ``None`` = the embedded continuation of texture."""
+    if job.parts.inpainter == "lama":
+        from gswap.segmentation.adapters.lama import LamaInpainter
+
+        return LamaInpainter(weights.file("lama"), device=job.device, threads=job.threads)
+    return None
+
+
+def identity_embedder(job: Job) -> Embedder:
+    """Whose face it is. All embedders' distances compare with dlib's, so that one threshold serves all."""
+    if job.parts.identity == "dlib":
+        from gswap.perception.identity import embed
+
+        return embed
+    from gswap.perception.adapters.arcface import DLIB_LENGTH, ArcFace
+
+    return ArcFace(weights.file(job.parts.identity), length=DLIB_LENGTH, device=job.device, threads=job.threads)
+
+
+def perceptual_loss(job: Job) -> PerceptualLoss | None:
+    """The perceptual loss of the fit; ``None`` = gradients and SSIM of patches stand in for it."""
+    if job.parts.perceptual == "lpips-vgg":
+        from gswap.metrics.lpips import load_lpips
+
+        return load_lpips(weights.path("lpips-vgg"))
+    return None
+
+
+def upscaler(job: Job) -> Upscaler | None:
+    """Super-resolution that guides the fit; ``None`` = none."""
+    if job.parts.upscaler == "none":
+        return None
+    from gswap.rerender.upscalers import LanczosUpscaler, RrdbUpscaler
+
+    if job.parts.upscaler == "lanczos":
+        return LanczosUpscaler()
+    return RrdbUpscaler(weights.file(job.parts.upscaler), device=job.device)
