@@ -11,7 +11,7 @@ from gswap.field.geometry import TrackGeometry
 from gswap.foundation.errors import InputError
 from gswap.portrait.checkpoint import CHECKPOINT, CURVE
 from gswap.portrait.config import FitConfig
-from gswap.portrait.drive import mean_condition
+from gswap.portrait.drive import driving_condition
 from gswap.portrait.fit import fit_portrait, frame_of_step, initialise_colors, rate_factor, training_frames
 from gswap.portrait.frames import TrainingFrames
 from gswap.portrait.model import View, build_portrait
@@ -111,7 +111,7 @@ def test_the_temporal_condition_absorbs_colour_jitter(scene, rasterize, temporal
         return float(image[0, 0][frame.matte > 0.9].mean())
 
     own = np.array([brightness(t, portrait.network.field.condition[t]) for t in range(len(gains))])
-    mean = np.array([brightness(t, mean_condition(portrait)) for t in range(len(gains))])
+    mean = np.array([brightness(t, driving_condition(portrait)) for t in range(len(gains))])
     assert np.corrcoef(own, gains)[0, 1] > 0.9
     assert mean.std() < own.std() / 3
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gswap.body.config import FitConfig
-from gswap.body.fit import body_shape, fit_faces, observe
+from gswap.body.fit import body_shape, fit_faces, fit_track, observe
 from gswap.body.landmark_model import FaceModel, landmark_model
 from gswap.foundation.errors import InputError, UsageError
 from gswap.foundation.geometry import matrix_to_rotvec, rotvec_to_matrix
@@ -74,6 +74,32 @@ def retrack(
     actions[:, lm.free] = fit.states.actions
     bias = measure_bias(target, chosen, fit.states.rotation, fit.states.translation, actions)
     return replace(apply_bias(target, bias, model.action_names), shape=body_shape(lm, fit.shape))
+
+
+def retrack_fully(
+    gen_faces: FaceTrack,
+    target: BodyTrack,
+    model: FaceModel,
+    cfg: FitConfig,
+    *,
+    progress: Progress = no_progress,
+) -> tuple[BodyTrack, BodyTrack]:
+    """The paper's retracking (Sec. III-C1): every generated image is fitted for the training.
+
+    Returns:
+        The track to train on, and the one that drives: the target's motion on the generated head's shape, with the
+        constant bias between the two tracks added (without it the head would be driven at another place and size).
+
+    Raises:
+        InputError: No image of the generated clip shows a face.
+    """
+    own = fit_track(gen_faces, model, cfg, focal=float(np.median(target.focal)), progress=progress)
+    own = replace(own, neck=target.neck, valid=own.valid & target.valid)
+    both = np.flatnonzero(own.valid)
+    if not len(both):
+        raise InputError("Expected faces in the generated clip, found none where the target has one.")
+    bias = measure_bias(target, both, own.rotation[both], own.translation[both], own.actions[both])
+    return own, replace(apply_bias(target, bias, model.action_names), shape=own.shape)
 
 
 def measure_bias(

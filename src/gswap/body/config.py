@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Retracking = Literal["bias", "full", "none"]
 
 
 @dataclass(frozen=True)
@@ -28,5 +31,8 @@ class FitConfig:
     """Frames from which shape and offsets are estimated."""
     measured_lids: bool = True
     """Close the lids as far as they are measured to be closed, so that a blink is a blink."""
+    retracking: Retracking = "bias"
+    """What the generated clip is tracked for: its shape and constant bias, every image on its own (the paper's way,
+    for generators that do not obey the pose), or not at all (for comparison)."""
     retrack_frames: int = 40
     """Frames of the generated clip from which its shape and its bias against the target are estimated."""

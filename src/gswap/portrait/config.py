@@ -116,6 +116,8 @@ class FitConfig:
     """Weight of pixels that the swapper trusts least, relative to those it trusts."""
 
     # ---- driving
+    driving_condition: Literal["mean", "first"] = "mean"
+    """The c_t that drives: the mean over the fitted frames, or c_1 (the paper's), which carries frame 1's tint."""
     correction_sigma: float = 2.0
     """Frames; pose corrections are smoothed over time by this much before they drive."""
 

@@ -16,7 +16,7 @@ from gswap.foundation.errors import UsageError
 from gswap.foundation.geometry import matrix_to_rotvec, rotvec_to_matrix
 from gswap.foundation.protocols import BodyModel, Rasterizer
 from gswap.foundation.types import BodyTrack, Camera, RgbImage
-from gswap.portrait.drive import mean_condition
+from gswap.portrait.drive import driving_condition
 from gswap.portrait.model import Portrait, View
 from gswap.portrait.preview import to_rgb
 
@@ -99,7 +99,7 @@ def render_alone(
         background: RGB in [0, 1].
     """
     geometry = TrackGeometry(portrait.surface, portrait.binding, track, model, capacity=1)
-    field, condition = portrait.network.field, mean_condition(portrait)
+    field, condition = portrait.network.field, driving_condition(portrait)
     plate = torch.tensor(background)[None, :, None, None].expand(1, 3, side, side)
     plate = plate.contiguous(memory_format=torch.channels_last)
     on_head = portrait.surface.head_weight > HEAD

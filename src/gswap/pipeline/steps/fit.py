@@ -6,11 +6,11 @@ import dataclasses
 
 from gswap.body.models import load_body
 from gswap.foundation.protocols import Rasterizer
-from gswap.foundation.store import encode_png, hash_file, read_body_track, write_bytes
+from gswap.foundation.store import encode_png, hash_file, write_bytes
 from gswap.foundation.types import RgbImage
 from gswap.pipeline.config import Job
 from gswap.pipeline.runner import Step, StepContext
-from gswap.pipeline.steps import segment, swap
+from gswap.pipeline.steps import retrack, segment, swap
 from gswap.pipeline.steps.track import BODY
 from gswap.portrait.fit import fit_portrait
 from gswap.portrait.io import load_portrait, save_portrait
@@ -40,7 +40,7 @@ def rasterizer(job: Job) -> Rasterizer:
 def _run(context: StepContext) -> None:
     job, folders = context.job, context.folders
     model = load_body(BODY)
-    drive = read_body_track(folders["retrack"] / "drive.safetensors")
+    track = retrack.load_training_track(folders["retrack"])
     if job.portrait is not None:
         portrait = load_portrait(job.portrait, model)
         save_portrait(context.folder / PORTRAIT, portrait)
@@ -51,9 +51,9 @@ def _run(context: StepContext) -> None:
         write_bytes(context.folder / f"preview{step:05d}.png", encode_png(sheet))
 
     portrait = fit_portrait(
-        segment.load_target(folders, len(drive)),
-        swap.load_swap(folders, len(drive)),
-        drive,
+        segment.load_target(folders, len(track)),
+        swap.load_swap(folders, len(track)),
+        track,
         model,
         dataclasses.replace(job.settings.fit, seed=job.seed),
         rasterize=rasterizer(job),

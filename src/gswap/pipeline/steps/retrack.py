@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
-from gswap.body.bias import retrack
+from gswap.body.bias import retrack, retrack_fully
 from gswap.body.models import load_body
 from gswap.foundation.store import read_body_track, read_face_track, write_body_track, write_face_track
+from gswap.foundation.types import BodyTrack
 from gswap.perception.clip import landmarks_near
 from gswap.pipeline.config import Job
 from gswap.pipeline.runner import Step, StepContext
@@ -17,6 +19,15 @@ from gswap.pipeline.steps.track import BODY
 
 SAMPLES = 40
 """Frames of I_gen that are looked at: shape and bias are constant over a clip."""
+
+
+DRIVE, TRAIN = "drive.safetensors", "train.safetensors"
+"""The track that drives the portrait; and the one it is trained on, where that is another."""
+
+
+def load_training_track(folder: Path) -> BodyTrack:
+    """The track that the portrait is trained on."""
+    return read_body_track(folder / (TRAIN if (folder / TRAIN).exists() else DRIVE))
 
 
 def _config(job: Job) -> object:
@@ -29,8 +40,14 @@ def _run(context: StepContext) -> None:
     body = segment.restrict(read_body_track(folders["track"] / "body.safetensors"), faces)
     target = segment.load_target(folders, len(faces))
     generated = swap.load_swap(folders, len(faces))
+    cfg = context.job.settings.track
+    if cfg.retracking == "none":
+        write_body_track(context.folder / DRIVE, body)
+        context.notes |= {"frames": 0}
+        return
     usable = np.flatnonzero(body.valid & ~faces.duplicate)
-    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, min(SAMPLES, len(usable))).round().astype(int))]
+    count = len(usable) if cfg.retracking == "full" else min(SAMPLES, len(usable))
+    chosen = usable[np.unique(np.linspace(0, len(usable) - 1, count).round().astype(int))]
     hints = {int(t): target.window.to_work(int(t), faces.landmarks[t]) for t in chosen}
 
     def to_frame(t: int, points: np.ndarray) -> np.ndarray:
@@ -41,9 +58,13 @@ def _run(context: StepContext) -> None:
 
     found = landmarks_near(generated.rgb, hints, context.job.settings.perceive, progress=context.progress)
     gen_faces = faces_of_generated(faces, {t: to_frame(t, points) for t, points in found.items()})
-    drive = retrack(gen_faces, body, load_body(BODY), context.job.settings.track)
+    if cfg.retracking == "full":
+        own, drive = retrack_fully(gen_faces, body, load_body(BODY), cfg, progress=context.progress)
+        write_body_track(context.folder / TRAIN, own)
+    else:
+        drive = retrack(gen_faces, body, load_body(BODY), cfg)
     write_face_track(context.folder / "gen_faces.safetensors", gen_faces)
-    write_body_track(context.folder / "drive.safetensors", drive)
+    write_body_track(context.folder / DRIVE, drive)
     context.notes |= {"frames": len(found)}
 
 
