@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from gswap.foundation.errors import UsageError
-from gswap.output.label import Label, LabelConfig, PlaneLayout, Position
+from gswap.output.config import LabelConfig, LabelPosition
+from gswap.output.label import Label, PlaneLayout
 
 SIZE = (480, 270)
 
@@ -17,7 +18,7 @@ def luma(rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("position", ["top-right", "top-left", "bottom-right", "bottom-left"])
 @pytest.mark.parametrize("gray", [0, 128, 255])
-def test_readable_on_any_background_and_nothing_else_changes(position: Position, gray: int) -> None:
+def test_readable_on_any_background_and_nothing_else_changes(position: LabelPosition, gray: int) -> None:
     label = Label(SIZE, LabelConfig(position=position))
     frame = np.full((SIZE[1], SIZE[0], 3), gray, np.uint8)
     out = label.apply(frame)
@@ -87,7 +88,8 @@ def test_at_the_start_or_throughout() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (LabelConfig(height=0.01), "at least 0.03"),
+        (LabelConfig(size=0.01), "expected 0.03 to 0.2"),
+        (LabelConfig(size=0.5), "expected 0.03 to 0.2"),
         (LabelConfig(text="edited"), 'capitals "AI"'),
         (LabelConfig(position="middle"), "expected top-right"),  # type: ignore[arg-type]
     ],

@@ -6,10 +6,11 @@ into the decoder's planes (8 to 16 bit), where samples outside the box keep thei
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -18,32 +19,19 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gswap.foundation.errors import UsageError
 from gswap.foundation.types import RgbImage
-from gswap.output.marks import NOTICE
+from gswap.output.config import MAX_LABEL_SIZE, MIN_LABEL_SIZE, LabelConfig, LabelPosition
 
-Position = Literal["top-right", "top-left", "bottom-right", "bottom-left"]
-MIN_HEIGHT = 0.03
-"""Smallest capital height, as a fraction of the picture's height."""
 MIN_CAPITAL_PIXELS = 9
-"""Capitals smaller than this cannot be read; very small pictures get a relatively larger label."""
-BOX_OPACITY = 0.78
-"""On white this leaves a box of luma 56: a contrast of more than 10:1 with the white letters."""
+"""Capitals smaller than this are hard to read; small pictures get a relatively larger label."""
+SMALLEST_CAPITAL_PIXELS = 6
+"""Capitals smaller than this cannot be read; where not even they fit, there is no label and no output."""
+BOX_OPACITY = 0.85
+"""On white this leaves a box of luma 38: a contrast of more than 14:1 with the white letters."""
 _SUPERSAMPLING = 4
 _PADDING = 0.7
 """Space around the letters, and from the box to the picture's edge, in capital heights."""
-
-
-@dataclass(frozen=True)
-class LabelConfig:
-    """How the visible label looks."""
-
-    position: Position = "top-right"
-    """Corner of the picture."""
-    height: float = 0.032
-    """Height of the capitals as a fraction of the picture's height; at least 0.03."""
-    seconds: float | None = None
-    """Show the label for this long from the start; by default throughout."""
-    text: str = NOTICE
-    """What it says. It must keep the capitals "AI"."""
+_LEADING = 0.6
+"""Space between two lines, in capital heights."""
 
 
 @dataclass(frozen=True)
@@ -65,20 +53,24 @@ class Label:
         config: Position, height, duration, text.
 
     Raises:
-        UsageError: The label would not be readable, or does not say "AI".
+        UsageError: The label would not be readable (the picture is too small for it), or does not say "AI".
     """
 
     def __init__(self, size: tuple[int, int], config: LabelConfig | None = None) -> None:
         self.size = size
         self.config = config or LabelConfig()
-        if self.config.height < MIN_HEIGHT:
-            raise UsageError(f"The label's height is {self.config.height:g}, expected at least {MIN_HEIGHT:g}.")
+        if not MIN_LABEL_SIZE <= self.config.size <= MAX_LABEL_SIZE:
+            raise UsageError(
+                f"The label's size is {self.config.size:g}, expected {MIN_LABEL_SIZE:g} to {MAX_LABEL_SIZE:g} of the "
+                "picture's height."
+            )
         if "AI" not in self.config.text:
             raise UsageError(f'The label says "{self.config.text}", expected a text with the capitals "AI".')
-        if self.config.position not in get_args(Position):
+        if self.config.position not in get_args(LabelPosition):
             raise UsageError(
-                f"The label's position is {self.config.position!r}, expected {', '.join(get_args(Position))}."
+                f"The label's position is {self.config.position!r}, expected {', '.join(get_args(LabelPosition))}."
             )
+        self._lines, self._capital = self._set()
 
     def shown_at(self, seconds: float) -> bool:
         """Whether the label is on at this time from the clip's start."""
@@ -87,11 +79,12 @@ class Label:
     @cached_property
     def box(self) -> tuple[int, int, int, int]:
         """The label's rectangle ``(x, y, width, height)`` in frame pixels; x and y are even, for subsampled chroma."""
-        height, width = self._art[0].shape
+        width, height = _box_size(self._lines, self._capital)
         margin = round(self._capital * _PADDING)
-        x = margin if self.config.position.endswith("left") else self.size[0] - width - margin
-        y = margin if self.config.position.startswith("top") else self.size[1] - height - margin
-        return max(x, 0) // 2 * 2, max(y, 0) // 2 * 2, width, height
+        free = (self.size[0] - width, self.size[1] - height)
+        x = margin if self.config.position.endswith("left") else free[0] - margin
+        y = margin if self.config.position.startswith("top") else free[1] - margin
+        return min(max(x, 0), free[0]) // 2 * 2, min(max(y, 0), free[1]) // 2 * 2, width, height
 
     def apply(self, rgb: RgbImage) -> RgbImage:
         """A copy of ``rgb`` with the label in it."""
@@ -138,29 +131,42 @@ class Label:
         out[rows, columns] = np.rint(out[rows, columns] * (1 - opacity) + low * opacity + (high - low) * value)
         return out
 
-    @cached_property
-    def _capital(self) -> float:
-        """Height of the capitals in pixels."""
-        return max(self.config.height * self.size[1], MIN_CAPITAL_PIXELS)
+    def _set(self) -> tuple[tuple[str, ...], float]:
+        """Typesetting: the lines and the height of the capitals in pixels; two lines, then smaller, where narrow."""
+        wanted = max(self.config.size * self.size[1], MIN_CAPITAL_PIXELS)
+        words = self.config.text.split()
+        settings = [((self.config.text,), wanted)]
+        settings += [(tuple(words), height) for height in np.arange(wanted, SMALLEST_CAPITAL_PIXELS - 0.5, -0.5)]
+        for lines, height in settings:
+            if all(box <= side for box, side in zip(_box_size(lines, float(height)), self.size, strict=True)):
+                return lines, float(height)
+        raise UsageError(
+            f"A readable label does not fit into a picture of {self.size[0]}x{self.size[1]}.",
+            hint="Use a larger clip, or a consent record that allows --label off.",
+        )
 
     @cached_property
     def _art(self) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
-        """Opacity of the box and premultiplied white, both in [0, 1]; width and height are multiples of four."""
+        """Opacity of the box and premultiplied white, both in [0, 1]."""
         k = _SUPERSAMPLING
+        w, h = (side * k for side in _box_size(self._lines, self._capital))
         font = _font(self._capital * k)
-        left, top, right, bottom = font.getbbox(self.config.text)
-        pad = round(self._capital * k * _PADDING)
-        unit = 4 * k
-        w, h = (-(-round(s + 2 * pad) // unit) * unit for s in (right - left, bottom - top))
-        if w // k > self.size[0] or h // k > self.size[1]:
-            raise UsageError(
-                f"The label does not fit into a picture of {self.size[0]}x{self.size[1]}.", hint="Use a shorter text."
-            )
         canvas = Image.new("L", (w, h))
-        origin = ((w - (right - left)) / 2 - left, (h - (bottom - top)) / 2 - top)
-        ImageDraw.Draw(canvas).text(origin, self.config.text, fill=255, font=font)
+        draw = ImageDraw.Draw(canvas)
+        step = self._capital * (1 + _LEADING) * k
+        first = (h - step * (len(self._lines) - 1) + self._capital * k) / 2
+        for i, line in enumerate(self._lines):
+            draw.text((w / 2, first + i * step), line, fill=255, font=font, anchor="ms")
         letters = np.asarray(canvas, np.float32).reshape(h // k, k, w // k, k).mean((1, 3)) / 255
         return BOX_OPACITY * (1 - letters) + letters, letters
+
+
+def _box_size(lines: Sequence[str], capital: float) -> tuple[int, int]:
+    """Width and height of the label's box in pixels: multiples of four, for subsampled chroma."""
+    font = _font(capital * _SUPERSAMPLING)
+    width = max(font.getlength(line) for line in lines) / _SUPERSAMPLING
+    height = capital * (len(lines) + _LEADING * (len(lines) - 1))
+    return tuple(math.ceil((side + 2 * _PADDING * capital) / 4) * 4 for side in (width, height))  # type: ignore[return-value]
 
 
 def _font(capital_height: float) -> ImageFont.FreeTypeFont:

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from gswap.foundation.errors import InputError, MissingInputError, UsageError
 from gswap.foundation.store import write_bytes
+from gswap.output.config import NOTICE
 
 IPTC_SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 COMPOSITE_SOURCE_TYPE = IPTC_SOURCE_TYPES + "compositeWithTrainedAlgorithmicMedia"
 """A recorded clip, parts of which a model made: a head swap."""
 CREATED_SOURCE_TYPE = IPTC_SOURCE_TYPES + "algorithmicMedia"
 """Made wholly by an algorithm that learned nothing from recordings: the synthetic people."""
-NOTICE = "AI MODIFIED"
 _XMP_BOX_TYPE = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 """UUID of the box that holds XMP in ISO media files (XMP specification part 3)."""
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -8,6 +8,7 @@ from typing import Literal
 
 from gswap.body.config import FitConfig as BodyFitConfig
 from gswap.media.config import EncodeConfig, MediaLimits
+from gswap.output.config import LabelConfig, LabelMode, LabelPosition
 from gswap.perception.config import PerceptionConfig
 from gswap.portrait.config import FitConfig
 from gswap.segmentation.config import SegmentationConfig
@@ -15,7 +16,6 @@ from gswap.swap.config import SwapConfig
 
 Recipe = Literal["embedded"]
 Mouth = Literal["source", "target", "procedural"]
-LabelMode = Literal["throughout", "start", "off"]
 Device = Literal["cpu", "cuda"]
 Quality = Literal["preview", "standard", "best"]
 
@@ -120,12 +120,17 @@ class Job:
     portrait: Path | None = None
     mouth: Mouth = DEFAULT_MOUTH
     label: LabelMode = "throughout"
+    label_position: LabelPosition = LabelConfig.position
+    label_size: float = LabelConfig.size
+    """Height of the label's capitals as a share of the picture's height."""
     watermark: bool = True
     detail: bool = True
     """Give the rendered head the fine texture of I_gen where both agree."""
     layers: Path | None = None
     compare: Path | None = None
     """A side-by-side video (target | result) to write as well."""
+    timestamp_url: str | None = None
+    """RFC 3161 authority that is asked to time-stamp the signatures; its failure does not fail the job."""
     seed: int = 0
     threads: int = 2
     """Threads of torch and of the native kernels; part of the result, since sums depend on it in their last bits."""

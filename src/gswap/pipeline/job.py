@@ -11,7 +11,7 @@ from gswap.output.consent_record import ConsentRecord
 from gswap.pipeline import preflight as checks
 from gswap.pipeline.config import Job
 from gswap.pipeline.observer import StepObserver
-from gswap.pipeline.publish import is_published, publish
+from gswap.pipeline.publish import Published, is_published, publish
 from gswap.pipeline.report import write_job_report
 from gswap.pipeline.runner import Step, plan, run
 from gswap.pipeline.steps import deliver, fit, ingest, perceive, render, retrack, segment, swap, track
@@ -113,16 +113,17 @@ def run_job(job: Job, observer: StepObserver | None = None) -> SwapResult:
         folders = run(job, STEPS, workspace, recorder)
         key = plan(job, STEPS)["deliver"]
         if is_published(job, folders["deliver"]):
-            written = [job.out]
+            published = Published((job.out,))
         else:
-            written = publish(job, recorder.record, folders["deliver"], key)
+            published = publish(job, recorder.record, folders["deliver"], key)
         notes = {step.name: workspace.notes(step.name, folders[step.name].name) for step in STEPS}
-        report = write_job_report(job, folders, notes, tuple(recorder.timings), written)
+        notes["deliver"]["warnings"] = [*notes["deliver"].get("warnings", ()), *published.warnings]
+        report = write_job_report(job, folders, notes, tuple(recorder.timings), published.written)
     advice = tuple(notes["swap"].get("advice", ()))
     warnings = tuple(w for step in STEPS for w in notes[step.name].get("warnings", ()))
     return SwapResult(
         out=job.out,
-        written=tuple(written),
+        written=published.written,
         report=report,
         sheet=folders["deliver"] / "sheet.png",
         folders=folders,

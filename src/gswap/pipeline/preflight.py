@@ -22,6 +22,7 @@ from gswap.media.encoders import check_output
 from gswap.media.probe import probe
 from gswap.output import consent
 from gswap.pipeline.config import Job
+from gswap.pipeline.steps.deliver import make_label
 from gswap.pipeline.steps.ingest import source_files, trim
 
 BYTES_PER_PIXEL = 16.0
@@ -59,6 +60,8 @@ def preflight(job: Job) -> Preflight:
         raise MissingInputError("The portrait does not exist.", path=job.portrait)
     if job.out.suffix.lower() == "" or job.out.is_dir():
         raise OutputError("Expected the output to be a file such as out.mp4, found a folder.", path=job.out)
+    if job.timestamp_url is not None and not job.timestamp_url.startswith(("http://", "https://")):
+        raise UsageError(f"Expected --timestamp-url to begin with http:// or https://, found {job.timestamp_url!r}.")
     files = source_files(job)
     info = probe(job.target, job.settings.limits)
     first, stop = trim(info, job.start, job.end)
@@ -71,13 +74,15 @@ def preflight(job: Job) -> Preflight:
                 raise UsageError("The output would overwrite an input.", hint="Choose another name.", path=path)
             if not job.overwrite:
                 raise OutputError("The output already exists.", hint="Give --overwrite to replace it.", path=path)
+    if job.label != "off":
+        make_label(job, info)
     record = consent.load(job.consent)
     hashes = tuple(hash_file(p) for p in files)
     consent.check(
         record,
         photos=hashes,
         today=dt.date.today(),
-        label=job.label == "throughout" or (job.label == "start" and record.kind == "consent"),
+        label=job.label != "off",
         watermark=job.watermark,
         target=hash_file(job.target),
     )

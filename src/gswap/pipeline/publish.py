@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from gswap.foundation.store import atomic_path, hash_file, read_json, write_json
@@ -28,8 +29,16 @@ def provenance_of(job: Job, record: consent.ConsentRecord, key: str) -> Provenan
     )
 
 
-def publish(job: Job, record: consent.ConsentRecord, folder: Path, key: str) -> list[Path]:
-    """Sign the delivered files to their final names; returns what was written.
+@dataclass(frozen=True)
+class Published:
+    """What :func:`publish` did."""
+
+    written: tuple[Path, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def publish(job: Job, record: consent.ConsentRecord, folder: Path, key: str) -> Published:
+    """Sign the delivered files to their final names.
 
     Args:
         job: The job.
@@ -40,15 +49,16 @@ def publish(job: Job, record: consent.ConsentRecord, folder: Path, key: str) -> 
     Raises:
         OutputError: Signing failed; the output is not published.
     """
-    identity = keys.load_or_create()
+    identity = keys.load_or_create(timestamp_url=job.timestamp_url)
     provenance = provenance_of(job, record, key)
     pairs = [(deliver.video_path(folder, job.out), job.out)]
     if job.compare is not None:
         pairs.append((deliver.compare_path(folder, job.compare), job.compare))
-    written = []
+    written: list[Path] = []
+    warnings: list[str] = []
     for source, final in pairs:
         if can_sign(final):
-            sign_file(
+            signed = sign_file(
                 source,
                 final,
                 parent=job.target,
@@ -57,6 +67,8 @@ def publish(job: Job, record: consent.ConsentRecord, folder: Path, key: str) -> 
                 signer=identity,
             )
             written.append(final)
+            if job.timestamp_url is not None and not signed.timestamped:
+                warnings.append(f"{final.name} has no time stamp: {job.timestamp_url} gave none.")
         else:
             with atomic_path(final) as part:
                 shutil.copyfile(source, part)
@@ -69,9 +81,14 @@ def publish(job: Job, record: consent.ConsentRecord, folder: Path, key: str) -> 
             write_sidecar(job.layers, provenance=provenance, inputs=[job.target, *source_files(job)], signer=identity)
         )
     write_json(
-        folder / RECORD, {"out": str(job.out.resolve()), "sha256": {str(p.resolve()): hash_file(p) for p in written}}
+        folder / RECORD,
+        {
+            "timestamp_url": job.timestamp_url,
+            "out": str(job.out.resolve()),
+            "sha256": {str(p.resolve()): hash_file(p) for p in written},
+        },
     )
-    return written
+    return Published(tuple(written), tuple(warnings))
 
 
 def is_published(job: Job, folder: Path) -> bool:
@@ -79,7 +96,10 @@ def is_published(job: Job, folder: Path) -> bool:
     path = folder / RECORD
     if not path.exists():
         return False
-    hashes: dict[str, str] = read_json(path)["sha256"]
+    record = read_json(path)
+    if record.get("timestamp_url") != job.timestamp_url:
+        return False
+    hashes: dict[str, str] = record["sha256"]
     wanted = {job.out.resolve()} | ({job.compare.resolve()} if job.compare is not None else set())
     return wanted <= {Path(p) for p in hashes} and all(
         Path(p).exists() and hash_file(Path(p)) == digest for p, digest in hashes.items()

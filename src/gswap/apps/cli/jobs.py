@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from gswap.pipeline.config import DEFAULT_MOUTH, Device, Job, LabelMode, Mouth, Quality, Recipe, Settings
+from gswap.output.config import LabelConfig, LabelMode, LabelPosition
+from gswap.pipeline.config import DEFAULT_MOUTH, Device, Job, Mouth, Quality, Recipe, Settings
 from gswap.portrait.config import preset
 
 if TYPE_CHECKING:
@@ -58,13 +59,19 @@ class Swap:
     detail: bool = True
     """Give the rendered head the fine texture of the swapped images where both agree."""
     label: LabelMode = "throughout"
-    """The visible "AI MODIFIED" label; turning it down needs a consent record that allows it."""
+    """The visible "AI MODIFIED" label; turning it off needs a consent record that allows it."""
+    label_position: LabelPosition = LabelConfig.position
+    """Corner of the picture for the label."""
+    label_size: float = LabelConfig.size
+    """Height of the label's capitals as a share of the picture's height, 0.03 to 0.2."""
     watermark: bool = True
     """The imperceptible watermark; turning it off needs a consent record that allows it."""
     layers: Path | None = None
     """Folder for 16-bit layers: head RGBA, matte, clean plate."""
     compare: Path | None = None
     """Also write a side-by-side video (target | result)."""
+    timestamp_url: str | None = None
+    """Ask this RFC 3161 authority to time-stamp the signatures (uses the network); without an answer there is none."""
     device: Device = "cpu"
     """Where Gaussians are splatted; a device that is not there is an error."""
     seed: int = 0

@@ -17,7 +17,8 @@ from gswap.foundation.types import Render, RgbImage, VideoFrame, VideoInfo, Wind
 from gswap.media.color import paste, planes_to_rgb
 from gswap.media.layout import display_layout
 from gswap.media.write import VideoWriter
-from gswap.output.label import Label, LabelConfig, PlaneLayout
+from gswap.output.config import LabelConfig
+from gswap.output.label import Label, PlaneLayout
 from gswap.output.layers import LayerWriter, frame_layers, untouched_layers
 from gswap.output.marks import add_xmp, container_tags
 from gswap.output.watermark import embed, embed_rgb
@@ -37,6 +38,7 @@ def _config(job: Job) -> object:
         "encode": job.settings.encode,
         "suffix": job.out.suffix.lower(),
         "label": job.label,
+        "label_style": (job.label_position, job.label_size),
         "watermark": job.watermark,
         "layers": job.layers is not None and str(job.layers.resolve()),
         "compare": job.compare is not None and job.compare.suffix.lower(),
@@ -58,16 +60,25 @@ def compare_path(folder: Path, compare: Path) -> Path:
     return folder / f"compare{compare.suffix.lower()}"
 
 
+def make_label(job: Job, info: VideoInfo) -> Label:
+    """The job's label.
+
+    Raises:
+        UsageError: It would not be readable in the clip.
+    """
+    seconds = START_SECONDS if job.label == "start" else None
+    return Label((info.width, info.height), LabelConfig(job.label_position, job.label_size, seconds))
+
+
 class _Marker:
     """Burns the label in and embeds the watermark, on a frame's own planes."""
 
-    def __init__(self, job: Job, info: VideoInfo, key: str, width: int) -> None:
+    def __init__(self, job: Job, info: VideoInfo, key: str) -> None:
         layout = display_layout(info)
         self._planes = PlaneLayout(layout.bits, layout.full_range, layout.family == "rgb")
         self._label = None
         if job.label != "off":
-            seconds = START_SECONDS if job.label == "start" else None
-            self._label = Label((width, info.height), LabelConfig(seconds=seconds))
+            self._label = make_label(job, info)
         self._watermark = watermark_id(key) if job.watermark else None
 
     def __call__(self, planes: tuple[np.ndarray, ...], seconds: float) -> tuple[np.ndarray, ...]:
@@ -111,7 +122,7 @@ def _run(context: StepContext) -> None:
     key = context.fingerprints["deliver"]
     layout = display_layout(info)
     window = segment.load_target(folders, count).window
-    mark = _Marker(job, info, key, info.width)
+    mark = _Marker(job, info, key)
     tags = container_tags()
     notes: list[str] = []
     layers = LayerWriter(job.layers, count, (info.width, info.height)) if job.layers is not None else None
@@ -168,4 +179,4 @@ def work_image(folders: dict[str, Path], count: int, t: int) -> RgbImage:
     return stored(folders, "segment", "rgb", count)[t] if result is None else result.rgb
 
 
-STEP = Step("deliver", 1, ("ingest", "perceive", "segment", "swap", "render"), _config, _run)
+STEP = Step("deliver", 2, ("ingest", "perceive", "segment", "swap", "render"), _config, _run)
