@@ -8,9 +8,10 @@ import torch
 from torch.func import functional_call
 
 from gswap.field.binding import Binding, bind
-from gswap.field.field import Field, multiply, rotate
+from gswap.field.field import Field
 from gswap.field.geometry import TrackGeometry
 from gswap.field.harmonics import harmonics
+from gswap.field.posing import multiply, rotate
 from gswap.field.regularise import MeshLaplacian, offset_in_depth, scale_tether, squared_norm
 from gswap.field.surface import EYE_LEFT, EYE_RIGHT, face_frames
 from gswap.foundation.geometry import matrix_to_quaternion, quaternion_to_matrix, rotvec_to_matrix

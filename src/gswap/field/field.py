@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gswap.field.binding import Binding
 from gswap.field.geometry import PosedSurface
 from gswap.field.harmonics import TERMS, harmonics
+from gswap.field.posing import Attributes, place, rotate
 from gswap.field.surface import EYE_LEFT, EYE_RIGHT, Surface, face_frames
 
 FEATURES = 8
@@ -26,8 +27,6 @@ CONDITION = 8
 MAX_OPACITY = 0.99
 FLATNESS = (0.7, 0.25, 0.7)
 """Initial standard deviations along edge, normal and cross direction, in units of the spacing."""
-ROW_METRES = 0.1
-"""A correction row is (rotation vector in radians, translation in units of this many metres)."""
 
 Temporal = Literal["none", "add", "mlp"]
 Appearance = Literal["neural", "harmonics"]
@@ -41,28 +40,6 @@ class Gaussians(NamedTuple):
     scales: Float[Tensor, "n 3"]
     opacities: Float[Tensor, "n"]
     features: Float[Tensor, "n c"]
-
-
-def multiply(a: Float[Tensor, "n 4"], b: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:
-    """Product of quaternions ``wxyz``."""
-    aw, ax, ay, az = a.unbind(-1)
-    bw, bx, by, bz = b.unbind(-1)
-    return torch.stack(
-        [
-            aw * bw - ax * bx - ay * by - az * bz,
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-        ],
-        -1,
-    )
-
-
-def rotate(quats: Float[Tensor, "n 4"], vectors: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-    """Turn vectors by unit quaternions ``wxyz``."""
-    w, u = quats[..., :1], quats[..., 1:]
-    twice = 2 * torch.linalg.cross(u, vectors)
-    return vectors + w * twice + torch.linalg.cross(u, twice)
 
 
 class Field(nn.Module):
@@ -106,6 +83,8 @@ class Field(nn.Module):
         self.register_buffer("initial_log_scale", log_scale, persistent=False)
         grey = torch.cat([torch.full((n, 3), 0.5), torch.zeros(n, FEATURES - 3)], 1)
         self.features = nn.Parameter(grey)
+        self.register_buffer("initial_features", grey.clone(), persistent=False)
+        self.initial_opacity = float(opacity)
         self.opacity_logit = nn.Parameter(torch.logit(torch.full((n,), float(opacity))))
         self.log_scale = nn.Parameter(log_scale.clone())
         self.rotation = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(n, 1))
@@ -127,6 +106,8 @@ class Field(nn.Module):
     bary: Float[Tensor, "n 3"]
     head_weight: Float[Tensor, "n 1"]
     initial_log_scale: Float[Tensor, "n 3"]
+    initial_features: Float[Tensor, "n 8"]
+    """What the features are held to where pixels say little."""
     movable: Float[Tensor, "n 1"]
     """0 on the eyeballs, which keep their shape: a Gaussian that left them would shine through closed lids."""
     towards_back: Float[Tensor, "n 3"]
@@ -146,24 +127,15 @@ class Field(nn.Module):
             correction: Row that corrects the head: turned about the head joint, weighted by the head's skinning weight
                 (1 on the skull, 0 at the base of the neck); ``None`` = none.
         """
-        index = posed.visible
-        pick = lambda x: x.index_select(0, index)  # noqa: E731
-        vertices = posed.vertices + torch.bmm(posed.linear, self.delta[..., None])[..., 0]
-        corners = vertices.index_select(0, posed.corners).view(-1, 3, 3)
-        means = (corners * pick(self.bary)[..., None]).sum(1)
-        means = means + rotate(posed.quats, pick(self.offset * self.movable))
-        quats = multiply(posed.quats, F.normalize(pick(self.rotation), dim=-1))
-        if correction is not None:
-            weight = pick(self.head_weight)
-            turn = (weight * correction[:3]).expand_as(means)
-            means = means + torch.linalg.cross(turn, means - posed.pivot) + weight * correction[3:] * ROW_METRES
-            quats = multiply(torch.cat([torch.ones_like(weight), turn / 2], 1), quats)
+        pick = lambda x: x.index_select(0, posed.visible)  # noqa: E731
+        vertices = posed.vertices + (posed.linear * self.delta[:, None, :]).sum(-1)
+        offset = self.offset * self.movable
+        attributes = Attributes(self.bary, self.rotation, self.log_scale, offset, self.head_weight)
+        placed = place(posed, vertices, attributes, correction)
         return Gaussians(
-            means=means,
-            quats=quats,
-            scales=torch.exp(pick(self.log_scale)) * posed.stretch,
+            *placed,
             opacities=torch.sigmoid(pick(self.opacity_logit)).clamp(max=MAX_OPACITY),
-            features=self._conditioned(self._seen(posed, means), condition),
+            features=self._conditioned(self._seen(posed, placed.means), condition),
         )
 
     def _seen(self, posed: PosedSurface, means: Float[Tensor, "k 3"]) -> Float[Tensor, "k 8"]:

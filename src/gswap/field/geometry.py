@@ -16,10 +16,17 @@ from gswap.foundation.geometry import similarity
 from gswap.foundation.protocols import BodyModel
 from gswap.foundation.types import BodyTrack, PosedMesh
 
+try:
+    from gswap.native import _native  # type: ignore[attr-defined]
+except ImportError:  # no wheel for this platform and no compiler at install time
+    _native = None
+
 AREA_RATIO_RANGE = (0.5, 2.0)
 """How far stretching a face may change the size of its Gaussians."""
 CULL_COSINE = 0.3
 """Faces whose outward normal points away from the camera by more than this (cosine) are not drawn."""
+NEVER = 2.0
+"""A cosine that no angle has: nothing is culled."""
 
 
 @dataclass(frozen=True)
@@ -76,25 +83,32 @@ def pose_surface(
         cull: Leave out the Gaussians on faces that look away from the camera.
     """
     vertices, linear = extend_mesh(surface, mesh)
-    frames, area = face_frames(vertices, surface.faces)
-    _, rest_area = face_frames(surface.vertices, surface.faces)
-    stretch = np.clip(np.sqrt(area / np.maximum(rest_area, 1e-14)), *AREA_RATIO_RANGE)
-    visible = np.arange(len(binding))
-    if cull:
-        centre = vertices[surface.faces].mean(1)
-        away = (frames[:, :, 1] * centre).sum(1) / np.maximum(np.linalg.norm(centre, axis=1), 1e-9)
-        visible = np.flatnonzero(away[binding.face] < CULL_COSINE)
-    face = binding.face[visible]
+    cosine = CULL_COSINE if cull else NEVER
+    pose = _pose_faces if _native is None else _native.pose_faces
+    rest_area = surface.face_area
+    visible, corners, quats, stretch = pose(vertices, surface.faces, rest_area, binding.face, AREA_RATIO_RANGE, cosine)
     as_float = lambda x: torch.from_numpy(np.ascontiguousarray(x, np.float32))  # noqa: E731
-    return PosedSurface(
-        vertices=as_float(vertices),
-        linear=as_float(linear),
-        visible=torch.from_numpy(visible),
-        corners=torch.from_numpy(surface.faces[face].reshape(-1)),
-        quats=as_float(face_quaternions(frames)[face]),
-        stretch=as_float(stretch[face, None]),
-        pivot=as_float(pivot),
-    )
+    return PosedSurface(as_float(vertices), as_float(linear), visible, corners, quats, stretch, as_float(pivot))
+
+
+def _pose_faces(
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    rest_area: Float[np.ndarray, "f"],
+    face_of: Int[np.ndarray, "n"],
+    stretch_range: tuple[float, float],
+    cull_cosine: float,
+) -> tuple[Int[Tensor, "k"], Int[Tensor, "3k"], Float[Tensor, "k 4"], Float[Tensor, "k 1"]]:
+    """``pose_faces`` of the native extension, where that is not built."""
+    frames, area = face_frames(vertices, faces)
+    stretch = np.clip(np.sqrt(area / np.maximum(rest_area, 1e-14)), *stretch_range)
+    centre = vertices[faces].mean(1)
+    away = (frames[:, :, 1] * centre).sum(1) / np.maximum(np.linalg.norm(centre, axis=1), 1e-9)
+    visible = np.flatnonzero(away[face_of] < cull_cosine)
+    face = face_of[visible]
+    as_float = lambda x: torch.from_numpy(np.ascontiguousarray(x, np.float32))  # noqa: E731
+    corners = torch.from_numpy(faces[face].reshape(-1))
+    return torch.from_numpy(visible), corners, as_float(face_quaternions(frames)[face]), as_float(stretch[face, None])
 
 
 class TrackGeometry:

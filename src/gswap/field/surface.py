@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -48,6 +49,11 @@ class Surface:
     """Vertices (of the body part) whose rigid motion the upper and the lower teeth follow."""
     teeth_start: int
     lower_teeth_start: int
+
+    @cached_property
+    def face_area(self) -> Float[np.ndarray, "f"]:
+        """Areas of the faces at rest, square metres."""
+        return face_frames(self.vertices, self.faces)[1]
 
     @property
     def edges(self) -> Int[np.ndarray, "e 2"]:

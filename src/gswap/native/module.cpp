@@ -12,6 +12,7 @@ void register_raster(nb::module_ &m);
 void register_shade(nb::module_ &m);
 void register_splat(nb::module_ &m);
 void register_strands(nb::module_ &m);
+void register_surface(nb::module_ &m);
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of gswap.";
@@ -25,4 +26,5 @@ NB_MODULE(_native, m) {
     register_shade(m);
     register_splat(m);
     register_strands(m);
+    register_surface(m);
 }

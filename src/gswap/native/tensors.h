@@ -18,11 +18,12 @@ using Quats = Array<nanobind::shape<-1, 4>>;
 using Volume = Array<nanobind::shape<-1, -1, -1>>;
 
 // A torch tensor that owns `buffer`; the memory goes back to the cache with the tensor.
-inline nanobind::ndarray<nanobind::pytorch, float> tensor(Buffer &&buffer, std::initializer_list<size_t> shape) {
+template <class T = float>
+nanobind::ndarray<nanobind::pytorch, T> tensor(Buffer &&buffer, std::initializer_list<size_t> shape) {
     // An empty tensor still needs an address.
-    Buffer *kept = new Buffer(buffer.as<float>() ? std::move(buffer) : Buffer(64));
+    Buffer *kept = new Buffer(buffer.as<T>() ? std::move(buffer) : Buffer(64));
     nanobind::capsule owner(kept, [](void *p) noexcept { delete static_cast<Buffer *>(p); });
-    return nanobind::ndarray<nanobind::pytorch, float>(kept->as<float>(), shape, owner);
+    return nanobind::ndarray<nanobind::pytorch, T>(kept->as<T>(), shape, owner);
 }
 
 } // namespace gswap

@@ -18,6 +18,7 @@ from gswap.field.surface import Surface, head_surface
 from gswap.foundation.protocols import BodyModel, Rasterizer
 from gswap.foundation.types import BodyShape, BodyTrack, Camera
 from gswap.portrait.config import FitConfig
+from gswap.rerender.fused import can_fuse, rerender
 from gswap.rerender.fusion import fuse
 from gswap.rerender.networks import BackgroundEncoder, Rerenderer
 
@@ -79,6 +80,8 @@ class PortraitModel(nn.Module):
         if self.encoder is None or self.rerenderer is None:
             return fuse(features[None, :3], alpha, view.plate, view.gate)
         assert features.shape[0] == FEATURES
+        if can_fuse(features):
+            return rerender(self.encoder, self.rerenderer, features, alpha, view.plate, view.gate)
         fused = fuse(features[None], alpha, self.encoder(view.plate), view.gate)
         return self.rerenderer(fused.contiguous(memory_format=torch.channels_last))
 
