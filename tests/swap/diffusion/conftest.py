@@ -22,9 +22,9 @@ def pictures() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def folders(tmp_path_factory, pictures) -> GeneratorFolders:
+def folders(tmp_path_factory) -> GeneratorFolders:
     root = tmp_path_factory.mktemp("tiny")
-    write_generator(root, pictures, vae_steps=60)
+    write_generator(root)
     base = root / "stable-diffusion-v1-5"
     return GeneratorFolders(
         unet=root / "arc2face" / "arc2face",

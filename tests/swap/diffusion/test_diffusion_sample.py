@@ -129,6 +129,6 @@ def test_the_edge_is_inside_the_area():
 
 def test_noise_is_made_on_the_cpu_and_is_standard(generator):
     noise = frame_noise(generator, SIDE, 3)
-    assert noise.shape == (1, 4, SIDE // 2, SIDE // 2)
+    assert noise.shape == (1, 4, SIDE, SIDE)
     expected = torch.randn(noise.shape, generator=torch.Generator().manual_seed(3))
     assert torch.equal(noise, expected)
