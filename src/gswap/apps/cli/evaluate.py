@@ -54,7 +54,9 @@ class Evaluate:
     extremes: bool = False
     """Swap and score synthetic cases with large rotation and with fast motion, whose truth is known (Fig. 16)."""
     synthetic: bool = False
-    """With --ablations: use a synthetic pair, whose truth is known."""
+    """With --ablations: a synthetic pair, whose truth is known (also beside --pairs or --target)."""
+    variant: tuple[str, ...] = ()
+    """With --ablations: these variants only, by their names."""
     speed: bool = False
     """Time every comparator and ours on this machine (Table I)."""
     full: bool = False
@@ -75,6 +77,16 @@ class Evaluate:
         from gswap.apps.evaluate.run import Options, evaluate
 
         options = Options(frames=self.frames, threads=self.threads)
+        if self.ablations or self.extremes:
+            from gswap.apps.evaluate import ablations
+            from gswap.apps.evaluate.synthetic import PLAIN
+
+            if self.extremes:
+                return self._show(ablations.score_extremes(self.out, options, terminal, full=self.full), terminal)
+            pairs = [ablations.synthetic_pair(PLAIN, self.out, terminal, full=self.full)] if self.synthetic else []
+            pairs += self._pairs() if self.pairs or self.target else []
+            page = ablations.ablate(pairs, self.out, options, terminal, full=self.full, only=self.variant)
+            return self._show(page, terminal)
         page = evaluate(self._pairs(), self.out, options, terminal, self.baseline)
         return self._show(page, terminal)
 

@@ -20,19 +20,22 @@ SIDE, FRAMES = 256, 60
 def reduce_pair(pair: Pair, folder: Path, *, side: int = SIDE, frames: int = FRAMES) -> Pair:
     """Write the copy of the pair's clips into ``folder`` unless it is there.
 
-    The shorter side becomes ``side`` pixels (never more than it has); the truth is cut alike. Consent stays the
-    pair's, so a record that is bound to one clip does not cover it: bind the photos only.
+    The shorter side becomes ``side`` pixels; the truth is cut alike. A clip that is small already is used as it is.
+    Consent stays the pair's, so a record that is bound to one clip does not cover it: bind the photos only.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = _copy(pair.target, folder / f"target_{side}_{frames}.mkv", side, frames)
     truth = None if pair.truth is None else _copy(pair.truth, folder / f"truth_{side}_{frames}.mkv", side, frames)
-    return dataclasses.replace(pair, target=target, truth=truth, truth_masks=None, methods={}, start=None, end=None)
+    small = dataclasses.replace(pair, target=target, truth=truth, methods={}, start=None, end=None)
+    return dataclasses.replace(small, truth_masks=pair.truth_masks if target == pair.target else None)
 
 
 def _copy(path: Path, out: Path, side: int, frames: int) -> Path:
+    info = probe(path)
+    if info.frame_count <= frames and min(info.width, info.height) <= side:
+        return path
     if out.exists():
         return out
-    info = probe(path)
     first = max((info.frame_count - frames) // 2, 0)
     size = reduced_size(info, side)
 

@@ -93,18 +93,18 @@ class JobResult:
         name: Of the method.
         folders: Of the steps up to the rendering.
         clip: The clip of the job.
-        compare_generated: Also give I_gen of every frame.
+        reference: Folders of the job whose I_gen it is compared with; ``None`` = with none.
     """
 
     def __init__(
-        self, name: str, folders: dict[str, Path], clip: ingest.Clip, *, compare_generated: bool = False
+        self, name: str, folders: dict[str, Path], clip: ingest.Clip, *, reference: dict[str, Path] | None = None
     ) -> None:
         self.name = name
         self.told = "the rendered frames in the workspace, before marks and encoding"
         self._folders, self._clip = folders, clip
         count = clip.info.frame_count
         self._window = segment.load_target(folders, count).window
-        self._generated: SwapSet | None = swap.load_swap(folders, count) if compare_generated else None
+        self._generated: SwapSet | None = None if reference is None else swap.load_swap(reference, count)
 
     def frames(self) -> Iterator[Picture]:
         """Composite it."""
