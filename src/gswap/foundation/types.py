@@ -161,8 +161,8 @@ class FaceTrack:
     duplicate: Bool[np.ndarray, "t"]
     shoulders: Float[np.ndarray, "t 2 3"]
     """Right and left shoulder (x, y in pixels, visibility in [0, 1])."""
-    embedding: Float[np.ndarray, "t 128"]
-    """dlib identity per image, NaN where it was not computed."""
+    embedding: Float[np.ndarray, "t d"]
+    """Identity per image (dlib: 128 numbers, ArcFace: 512), NaN where it was not computed."""
     sharpness: Float[np.ndarray, "t"]
     """Variance-of-Laplacian style focus measure of the face, normalised to a face 256 px wide."""
     size: tuple[int, int]

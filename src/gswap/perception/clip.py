@@ -11,10 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from gswap.foundation.errors import InputError
+from gswap.foundation.protocols import Embedder
 from gswap.foundation.types import FaceTrack, ImageStore, Progress, RgbImage, Shot, no_progress
 from gswap.perception.adapters.mediapipe import Detection, FaceDetector, FaceMesh, Shoulders
 from gswap.perception.config import PerceptionConfig
-from gswap.perception.identity import embed
+from gswap.perception.identity import embed as dlib_embed
+from gswap.perception.identity import identity_table
 from gswap.perception.quality import sharpness
 
 LOOK = 16
@@ -43,7 +45,7 @@ class Person:
 
     boxes: Float[np.ndarray, "t 4"]
     """Centre x, y, size and score per frame; NaN where the person is not detected."""
-    embedding: Float[np.ndarray, "128"] | None
+    embedding: Float[np.ndarray, "d"] | None
 
     @property
     def presence(self) -> float:
@@ -58,7 +60,13 @@ class Person:
 
 
 def find_people(
-    frames: Frames, count: int, shots: Sequence[Shot], cfg: PerceptionConfig, *, progress: Progress = no_progress
+    frames: Frames,
+    count: int,
+    shots: Sequence[Shot],
+    cfg: PerceptionConfig,
+    *,
+    progress: Progress = no_progress,
+    embed: Embedder = dlib_embed,
 ) -> list[Person]:
     """Everybody in the clip, ordered by how much there is of them (frames x size)."""
     starts = {shot.start for shot in shots}
@@ -78,7 +86,7 @@ def find_people(
                 tracklet.frames.append(t)
                 tracklet.faces.append(face)
                 if len(found) > 1 or len(tracklet.frames) in (1, 15):
-                    _look_closer(tracklet, image, face, mesh, cfg)
+                    _look_closer(tracklet, image, face, mesh, cfg, embed)
             progress(t + 1, count, "faces")
     people = _merge(tracklets, count, cfg)
     return sorted(people, key=lambda p: -float(np.nansum(p.boxes[:, 2])))
@@ -97,7 +105,9 @@ def _nearest(live: list[_Tracklet], face: Detection, t: int, patience: int) -> _
     return best
 
 
-def _look_closer(tracklet: _Tracklet, image: RgbImage, face: Detection, mesh: FaceMesh, cfg: PerceptionConfig) -> None:
+def _look_closer(
+    tracklet: _Tracklet, image: RgbImage, face: Detection, mesh: FaceMesh, cfg: PerceptionConfig, embed: Embedder
+) -> None:
     """Compute the identity of a tracklet at its largest, most certain detections, a few times at most."""
     score = face.score * face.size
     if tracklet.best is not None and score < 1.15 * tracklet.best[0]:
@@ -141,7 +151,7 @@ def choose_person(
     cfg: PerceptionConfig,
     *,
     index: int | None = None,
-    identity: Float[np.ndarray, "128"] | None = None,
+    identity: Float[np.ndarray, "d"] | None = None,
 ) -> Person:
     """The person whose head is replaced.
 
@@ -193,6 +203,7 @@ def follow(
     duplicate: Bool[np.ndarray, "t"],
     cfg: PerceptionConfig,
     progress: Progress = no_progress,
+    embed: Embedder = dlib_embed,
 ) -> FaceTrack:
     """Landmarks, shoulders, identity and focus of one person over the clip.
 
@@ -204,7 +215,7 @@ def follow(
     landmarks = np.full((count, 478, 3), np.nan)
     confidence = np.zeros(count)
     shoulders = np.full((count, 2, 3), np.nan)
-    embedding = np.full((count, 128), np.nan)
+    identities: dict[int, np.ndarray] = {}
     focus = np.full(count, np.nan)
     looks = np.zeros((count, LOOK, LOOK), np.float32)
     starts = {shot.start for shot in shots}
@@ -225,7 +236,7 @@ def follow(
                     confidence[t] = score
                     focus[t] = sharpness(image, points)
                     if t in wanted:
-                        embedding[t] = embed(image, points)
+                        identities[t] = embed(image, points)
                 if t % cfg.shoulder_stride == 0 or t in starts:
                     shoulders[t] = find_shoulders(image, (x, y), face)
             progress(t + 1, count, "landmarks")
@@ -243,7 +254,7 @@ def follow(
         bridged=bridged,
         duplicate=np.asarray(duplicate, bool),
         shoulders=np.nan_to_num(shoulders).astype(np.float32),
-        embedding=embedding.astype(np.float32),
+        embedding=identity_table(identities, count),
         sharpness=np.nan_to_num(focus).astype(np.float32),
         size=size,
         shots=tuple(shots),

@@ -7,6 +7,7 @@ depends on the people, so distances are reported together with those of the inpu
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from gswap.foundation.geometry import similarity
 from gswap.foundation.landmarks import Landmarks
 from gswap.foundation.types import RgbImage
 
+DLIB_NUMBERS = 128
+"""Length of dlib's embedding."""
 CHIP = 150
 """Side of the face chip that the network expects, in pixels."""
 ALIGN = (263, 362, 33, 133, 2)
@@ -57,6 +60,15 @@ def face_chip(image: RgbImage, landmarks: Landmarks) -> RgbImage:
         scaled = scale / factor
         matrix = np.column_stack([scaled * rotation, shift + 0.5 * (scaled * rotation).sum(1) - 0.5])
     return cv2.warpAffine(image, matrix, (CHIP, CHIP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+
+
+def identity_table(found: Mapping[int, Float[np.ndarray, "d"]], count: int) -> Float[np.ndarray, "t d"]:
+    """Embeddings of some of ``count`` images as rows, NaN for the others; as many columns as the embedder gives."""
+    width = next((len(vector) for vector in found.values()), DLIB_NUMBERS)
+    table = np.full((count, width), np.nan, np.float32)
+    for t, vector in found.items():
+        table[t] = vector
+    return table
 
 
 def embed(image: RgbImage, landmarks: Landmarks) -> Float[np.ndarray, "128"]:

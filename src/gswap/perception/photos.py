@@ -8,10 +8,12 @@ import numpy as np
 
 from gswap.foundation.errors import InputError
 from gswap.foundation.landmarks import head_angles, lid_opening, mouth_gap
+from gswap.foundation.protocols import Embedder
 from gswap.foundation.types import FaceTrack, Progress, RgbImage, no_progress
 from gswap.perception.adapters.mediapipe import Detection, FaceDetector, FaceMesh, Shoulders
 from gswap.perception.config import PerceptionConfig
-from gswap.perception.identity import embed
+from gswap.perception.identity import embed as dlib_embed
+from gswap.perception.identity import identity_table
 from gswap.perception.quality import sharpness
 
 RIVAL = 0.6
@@ -26,6 +28,7 @@ def perceive_photos(
     cfg: PerceptionConfig,
     *,
     progress: Progress = no_progress,
+    embed: Embedder = dlib_embed,
 ) -> FaceTrack:
     """Find the person in every photo.
 
@@ -34,6 +37,7 @@ def perceive_photos(
         names: What to call each photo in an error.
         cfg: Thresholds.
         progress: Told after every photo.
+        embed: Says whose face it is.
 
     Raises:
         InputError: A photo shows no face, two people, somebody else, a blurred face, or one turned too far.
@@ -41,7 +45,7 @@ def perceive_photos(
     count = len(images)
     landmarks = np.full((count, 478, 3), np.nan)
     shoulders = np.zeros((count, 2, 3))
-    embedding = np.full((count, 128), np.nan)
+    identities: dict[int, np.ndarray] = {}
     focus = np.zeros(count)
     confidence = np.zeros(count)
     with FaceDetector(cfg.min_detection) as detect, FaceMesh(video=False) as mesh, Shoulders() as find_shoulders:
@@ -58,9 +62,10 @@ def perceive_photos(
             confidence[i] = face.score
             shoulders[i] = find_shoulders(image, (face.x, face.y), face.size)
             focus[i] = sharpness(image, points)
-            embedding[i] = embed(image, points)
+            identities[i] = embed(image, points)
             _refuse_unfit(points, focus[i], name, cfg)
             progress(i + 1, count, "photos")
+    embedding = identity_table(identities, count)
     _refuse_strangers(embedding, names)
     sizes = tuple((image.shape[1], image.shape[0]) for image in images)
     return FaceTrack(
@@ -70,7 +75,7 @@ def perceive_photos(
         bridged=np.zeros(count, bool),
         duplicate=np.zeros(count, bool),
         shoulders=shoulders.astype(np.float32),
-        embedding=embedding.astype(np.float32),
+        embedding=embedding,
         sharpness=focus.astype(np.float32),
         size=sizes[0],
         sizes=sizes,

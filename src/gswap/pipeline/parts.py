@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from gswap.foundation import weights
@@ -12,13 +13,21 @@ if TYPE_CHECKING:
     from gswap.portrait.losses import PerceptualLoss
 
 
-def digests(parts: Parts) -> dict[str, str]:
+def required_weights(job: Job) -> tuple[str, ...]:
+    """Names of all weights that a job needs."""
+    names = job.parts.weights()
+    if job.parts.swapper == "diffusion" and job.settings.diffusion.sample.sampler == "lcm":
+        names = (*names, "lcm-lora-sdv1-5")
+    return names
+
+
+def digests(names: Iterable[str]) -> dict[str, str]:
     """Part of the catalogue -> what a fingerprint depends on, for the report and the manifest.
 
     Raises:
         WeightsError: A part was never pulled.
     """
-    return {name: weights.digest(name) for name in parts.weights()}
+    return {name: weights.digest(name) for name in names}
 
 
 def chosen(parts: Parts, *names: str) -> dict[str, object]:
@@ -30,7 +39,7 @@ def chosen(parts: Parts, *names: str) -> dict[str, object]:
     for name in names:
         value = getattr(parts, name)
         if value != getattr(Parts(), name):
-            found[name] = [value, digests(Parts(**{name: value}))]
+            found[name] = [value, digests(Parts(**{name: value}).weights())]
     return found
 
 

@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gswap.foundation.landmarks import head_angles, lid_opening, mouth_gap
+from gswap.foundation.protocols import Embedder
 from gswap.foundation.store import read_body_track, read_face_track
 from gswap.foundation.types import Progress, RgbImage, no_progress
 from gswap.metrics.expression import difference, expression_signals
 from gswap.perception.clip import landmarks_near
 from gswap.perception.config import PerceptionConfig
-from gswap.perception.identity import embed
+from gswap.perception.identity import embed as dlib_embed
 from gswap.pipeline.steps import render, segment
 
 SAMPLES = 48
@@ -59,8 +60,10 @@ class _Results:
         return result.rgb
 
 
-def measure(folders: dict[str, Path], cfg: PerceptionConfig, *, progress: Progress = no_progress) -> Quality:
-    """Measure a finished job's result on up to :data:`SAMPLES` frames."""
+def measure(
+    folders: dict[str, Path], cfg: PerceptionConfig, *, embed: Embedder = dlib_embed, progress: Progress = no_progress
+) -> Quality:
+    """Measure a finished job's result on up to :data:`SAMPLES` frames; ``embed`` as in the perceive step."""
     faces = read_face_track(folders["perceive"] / "faces.safetensors")
     photo_faces = read_face_track(folders["perceive"] / "photo_faces.safetensors")
     drive = read_body_track(folders["retrack"] / "drive.safetensors")

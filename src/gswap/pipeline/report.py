@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 from gswap.foundation.store import hash_file, read_json, read_png, write_json
 from gswap.foundation.types import JobNotes, Shot, StepTiming
 from gswap.output.report import Picture, ReportData, Series, write_report
-from gswap.pipeline.config import Job
+from gswap.pipeline.config import Job, Parts
+from gswap.pipeline.parts import digests, identity_embedder, required_weights
 from gswap.pipeline.quality import Quality, measure
 from gswap.pipeline.steps import deliver, ingest
 
@@ -34,13 +36,14 @@ def write_job_report(
     written: tuple[Path, ...],
 ) -> Path:
     """Measure the result and write the HTML and JSON report; returns the HTML's path."""
-    quality = measure(folders, job.settings.perceive)
+    quality = measure(folders, job.settings.perceive, embed=identity_embedder(job))
     count = int(notes["ingest"]["frames"])
     clip = ingest.load_clip(folders["ingest"], job)
     untouched = _runs(notes["perceive"]["untouched"])
     facts = {
         "clip": f"{count} frames, {clip.info.width}x{clip.info.height}, {clip.info.fps:.3f} frames a second",
         "recipe": job.recipe,
+        **_parts(job),
         "photos": str(notes["ingest"]["photos"]),
         "shots": str(notes["ingest"]["shots"]),
         "window": "{}x{} pixels".format(*notes["segment"]["window"]),
@@ -60,7 +63,7 @@ def write_job_report(
     data = ReportData(
         title=f"Head swap: {job.out.name}",
         facts=facts,
-        series=_series(quality),
+        series=_series(quality, job.parts.identity),
         worst=_worst(quality, folders, count),
         contact_sheet=read_png(folders["deliver"] / "sheet.png"),
         timings=timings,
@@ -68,6 +71,7 @@ def write_job_report(
         | {"python": platform.python_version(), "machine": platform.platform(), "device": job.device},
         hashes={"target": notes["ingest"]["target_sha256"]}
         | {f"photo {i}": digest for i, digest in enumerate(notes["ingest"]["photo_sha256"], 1)}
+        | {f"weights {name}": digest for name, digest in digests(required_weights(job)).items()}
         | {path.name: hash_file(path) for path in written},
         notes=JobNotes(warnings, tuple(notes["swap"].get("advice", ()))),
         untouched=untouched,
@@ -77,9 +81,18 @@ def write_job_report(
     return html
 
 
-def _series(quality: Quality) -> list[Series]:
+def _parts(job: Job) -> dict[str, str]:
+    """Who did the work, where it was not the embedded parts."""
+    usual = Parts()
+    names = [f.name for f in dataclasses.fields(Parts)]
+    return {f"part: {n}": getattr(job.parts, n) for n in names if getattr(job.parts, n) != getattr(usual, n)}
+
+
+def _series(quality: Quality, identity: str) -> list[Series]:
     return [
-        Series("identity, source", quality.identity_source, "", "lower", "Distance to the nearest photo (dlib)."),
+        Series(
+            "identity, source", quality.identity_source, "", "lower", f"Distance to the nearest photo ({identity})."
+        ),
         Series("identity, target", quality.identity_target, "", "higher", "Distance to the person in the clip."),
         Series("expression", quality.expression, "eye distances", "lower", "Difference to the clip, medians removed."),
         Series("pose", quality.pose, "degrees", "lower", "Difference to the clip, medians removed."),

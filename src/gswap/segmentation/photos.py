@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from gswap.foundation.errors import InputError
-from gswap.foundation.protocols import BodyModel
+from gswap.foundation.protocols import BodyModel, HeadParser
 from gswap.foundation.types import BodyTrack, Camera, FaceTrack, Masks, PhotoSet, RgbImage, SoftMask
+from gswap.segmentation.adapters.parsing import with_parsed_head
 from gswap.segmentation.config import SegmentationConfig
 from gswap.segmentation.hole import within
 from gswap.segmentation.layout import Crop, Sample, face_axes, face_crop, face_unit
@@ -51,6 +52,8 @@ def prepare_photos(
     model: BodyModel,
     person_mattes: Sequence[SoftMask],
     cfg: SegmentationConfig | None = None,
+    *,
+    parse: HeadParser | None = None,
 ) -> PhotoSet:
     """Masks and mattes of the source photos.
 
@@ -61,6 +64,7 @@ def prepare_photos(
         model: The body's model.
         person_mattes: Perception's matte of every photo.
         cfg: Options.
+        parse: Finds head and neck instead of our own masks.
 
     Raises:
         InputError: A photo shows no face.
@@ -71,6 +75,8 @@ def prepare_photos(
     # Every photo has its own light and background, so each learns its own colours; hair length is the person's.
     options = replace(cfg.masks, long_hair=together.long_hair)
     masks = [HeadSegmenter.prepare([sample], model, options).segment(sample) for sample in samples]
+    if parse is not None:
+        masks = [with_parsed_head(m, parse(s.rgb, s.landmarks)) for m, s in zip(masks, samples, strict=True)]
     mattes = [
         matte_head(sample, mask, together.long_hair, cfg.photos.max_side)
         for sample, mask in zip(samples, masks, strict=True)

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, UInt8
 from gswap.foundation.errors import InternalError
 from gswap.foundation.imaging import blur, disc, smooth_fill
 from gswap.foundation.landmarks import CHIN
+from gswap.foundation.protocols import Inpainter
 from gswap.foundation.types import Masks, RgbImage, Shot, Window
 from gswap.segmentation.config import PlateConfig
 from gswap.segmentation.hole import clothes_mask, hole_mask, within
@@ -93,8 +94,11 @@ class PlateBuilder:
         scenery = Scenery.of(rgb, _background(masks, hole, face_unit(landmarks)))
         self._keyframes.append(_Keyframe(t, rgb.copy(), scenery, hole))
 
-    def build(self) -> ShotPlate:
+    def build(self, inpaint: Inpainter | None = None) -> ShotPlate:
         """The canvas of the shot.
+
+        Args:
+            inpaint: Fills what no frame shows and some hole looks at; ``None`` = the texture around it is continued.
 
         Raises:
             InternalError: No frame was observed.
@@ -107,7 +111,11 @@ class PlateBuilder:
         moves = [after(translation(-origin[0], -origin[1]), move) for move in moves]
         canvas, views = _median(frames, moves, size)
         seen = views >= min(self.cfg.minimum_views, len(frames))
-        if seen.any() and not seen.all():
+        if inpaint is not None and not seen.all():
+            unseen = _needed(frames, moves, size) & ~seen
+            smooth = np.round(smooth_fill(canvas.astype(np.float32), ~seen)).clip(0, 255).astype(np.uint8)
+            canvas = inpaint(smooth, np.where(unseen, 255, 0).astype(np.uint8))
+        elif seen.any() and not seen.all():
             textured = local_contrast(canvas, seen, self.cfg.fill_side) > self.cfg.texture
             needed = _needed(frames, moves, size) if textured else np.zeros_like(seen)
             canvas = continue_texture(canvas, ~seen, needed, self.cfg.fill_side)

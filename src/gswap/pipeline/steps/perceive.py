@@ -15,6 +15,7 @@ from gswap.media.stills import load_photo
 from gswap.perception.clip import choose_person, find_people, follow
 from gswap.perception.photos import perceive_photos, pick_photos
 from gswap.pipeline.config import Job
+from gswap.pipeline.parts import chosen, identity_embedder
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import ingest
 
@@ -23,7 +24,7 @@ def _config(job: Job) -> object:
     person = job.person
     if person is not None and not person.isdigit():
         person = hash_file(Path(person)) if os.path.exists(person) else person
-    return {"perceive": job.settings.perceive, "person": person}
+    return {"perceive": job.settings.perceive, "person": person, **chosen(job.parts, "identity")}
 
 
 def person_choice(job: Job) -> tuple[int | None, np.ndarray | None]:
@@ -35,13 +36,14 @@ def person_choice(job: Job) -> tuple[int | None, np.ndarray | None]:
     photo = Path(job.person)
     if not photo.exists():
         raise UsageError(f"Expected --person to be a number or a photo, found {job.person!r}.")
-    faces = perceive_photos([load_photo(photo, max_side=ingest.PHOTO_SIDE)], [photo.name], job.settings.perceive)
+    image = load_photo(photo, max_side=ingest.PHOTO_SIDE)
+    faces = perceive_photos([image], [photo.name], job.settings.perceive, embed=identity_embedder(job))
     return None, faces.embedding[0]
 
 
 def _run(context: StepContext) -> None:
     job, cfg = context.job, context.job.settings.perceive
-    source = context.folders["ingest"]
+    source, embed = context.folders["ingest"], identity_embedder(job)
     photos = ingest.load_photos(source)
     if ingest.photos_are_picked(source):
         chosen = pick_photos(photos, cfg)
@@ -50,11 +52,12 @@ def _run(context: StepContext) -> None:
         chosen = list(range(len(photos)))
         names = [str(p) for p in ingest.source_files(job)]
     photos = [photos[i] for i in chosen]
-    photo_faces = perceive_photos(photos, names, cfg, progress=context.progress)
+    photo_faces = perceive_photos(photos, names, cfg, progress=context.progress, embed=embed)
 
     clip = ingest.load_clip(source, job)
     index, identity = person_choice(job)
-    people = find_people(clip.images, clip.info.frame_count, clip.shots, cfg, progress=context.progress)
+    count = clip.info.frame_count
+    people = find_people(clip.images, count, clip.shots, cfg, progress=context.progress, embed=embed)
     person = choose_person(people, cfg, index=index, identity=identity)
     faces = follow(
         clip.images,
@@ -64,6 +67,7 @@ def _run(context: StepContext) -> None:
         duplicate=clip.duplicate,
         cfg=cfg,
         progress=context.progress,
+        embed=embed,
     )
     write_face_track(context.folder / "photo_faces.safetensors", photo_faces)
     write_face_track(context.folder / "faces.safetensors", faces)

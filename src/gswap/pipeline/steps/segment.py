@@ -28,9 +28,11 @@ from gswap.media.sequences import read_mask_sequence
 from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.pipeline.config import Job
 from gswap.pipeline.masking import cut, subject_of
+from gswap.pipeline.parts import chosen, head_parser, plate_inpainter
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import ingest, perceive
 from gswap.pipeline.steps.track import BODY
+from gswap.segmentation.adapters.parsing import with_parsed_head
 from gswap.segmentation.adapters.user import with_user_head
 from gswap.segmentation.person import person_around
 from gswap.segmentation.photos import prepare_photos
@@ -43,7 +45,7 @@ def _config(job: Job) -> object:
     masks = None
     if job.masks is not None:
         masks = [hash_file(p) for p in sorted(job.masks.iterdir()) if p.is_file()]
-    return {"segment": job.settings.segment, "masks": masks}
+    return {"segment": job.settings.segment, "masks": masks, **chosen(job.parts, "parser", "inpainter")}
 
 
 class _Segmenting:
@@ -60,6 +62,7 @@ class _Segmenting:
         self.subject = subject_of(self.faces, self.body, self.model, self.cfg)
         self.window = self.subject.window
         self.frame_size = (self.clip.info.width, self.clip.info.height)
+        self.parse = head_parser(context.job)
         self.stores = {name: PngStore(context.folder / name, len(self.faces)) for name in STORES}
 
     def cut_windows(self) -> None:
@@ -81,6 +84,7 @@ class _Segmenting:
         subject, images = self.subject, self.stores["rgb"]
         segmenter = subject.segmenter(images.__getitem__, matte)
         user: Iterator[np.ndarray] | None = None
+        parse = self.parse
         if self.job.masks is not None:
             user = iter(read_mask_sequence(self.job.masks, len(self.faces), self.frame_size))
         names = ("head", "neck", "person")
@@ -88,6 +92,8 @@ class _Segmenting:
             given = next(user) if user is not None else None
             if subject.usable(t) and not all(t in self.stores[n] for n in names):
                 masks = subject.mask(t, segmenter, subject.sample(t, images[t], matte), self.masks)
+                if parse is not None:
+                    masks = with_parsed_head(masks, parse(images[t], subject.landmarks(t)))
                 if given is not None:
                     masks = with_user_head(masks, cut(given, self.window, t))
                 for name in names:
@@ -97,7 +103,7 @@ class _Segmenting:
 
     def plates(self) -> None:
         """Store the clean plates, shot by shot."""
-        plate = self.stores["plate"]
+        plate, inpaint = self.stores["plate"], plate_inpainter(self.job)
         for shot in self.clip.shots:
             usable = [t for t in range(shot.start, shot.stop) if self.subject.usable(t)]
             if all(t in plate for t in usable):
@@ -105,7 +111,7 @@ class _Segmenting:
             builder = PlateBuilder(self.window, shot, self.cfg.plate)
             for t in _nearest(sample_frames(shot, self.window, self.cfg.plate), usable):
                 builder.observe(t, self.stores["rgb"][t], self.masks(t), self.subject.landmarks(t))
-            built = builder.build()
+            built = builder.build(inpaint)
             for t in usable:
                 if t not in plate:
                     plate.write(t, built.plate(t, self.stores["rgb"][t], self.masks(t), self.subject.landmarks(t)))
@@ -118,12 +124,13 @@ def _nearest(wanted: list[int], usable: list[int]) -> list[int]:
     return sorted({int(known[np.abs(known - t).argmin()]) for t in wanted})
 
 
-def _photos(context: StepContext, model: BodyModel, matte: MediaPipeMatte) -> PhotoSet:
+def _photos(work: _Segmenting, matte: MediaPipeMatte) -> PhotoSet:
+    context = work.context
     images = perceive.load_photos(context.folders["ingest"], context.folders["perceive"])
     faces = read_face_track(context.folders["perceive"] / "photo_faces.safetensors")
     body = read_body_track(context.folders["track"] / "photo_body.safetensors")
     mattes = [person_around(image, faces.landmarks[i], matte) for i, image in enumerate(images)]
-    return prepare_photos(images, faces, body, model, mattes, context.job.settings.segment)
+    return prepare_photos(images, faces, body, work.model, mattes, work.cfg, parse=work.parse)
 
 
 def _run(context: StepContext) -> None:
@@ -133,7 +140,7 @@ def _run(context: StepContext) -> None:
     with MediaPipeMatte() as matte:
         marker = context.folder / "photos.json"
         if not marker.exists():
-            photos = _photos(context, work.model, matte)
+            photos = _photos(work, matte)
             store_photos(context.folder, photos)
         long_hair = work.segment(matte)
     work.plates()

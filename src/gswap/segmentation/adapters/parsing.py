@@ -83,6 +83,17 @@ class Square:
         return cv2.warpAffine(picture, _indices(self.matrix), (width, height), flags=flags, borderMode=border)
 
 
+def with_parsed_head(masks: Masks, parsed: Masks) -> Masks:
+    """Our masks with head and neck as the parser sees them; the person is the union, for arms and torso.
+
+    Ours are kept where the parser found no head at all.
+    """
+    if not (parsed.head > 127).any():
+        return masks
+    person = np.maximum(masks.person, np.maximum(parsed.head, parsed.neck))
+    return Masks(parsed.head, parsed.neck, person)
+
+
 def parse_head(
     image: RgbImage, landmarks: Float[np.ndarray, "478 3"], network: Network, names: Sequence[str], size: int
 ) -> Masks:
