@@ -12,6 +12,7 @@ from gswap.output.manifest import Provenance, can_sign, sign_file
 from gswap.output.sidecar import write_sidecar
 from gswap.pipeline.config import Job
 from gswap.pipeline.fingerprint import fingerprint
+from gswap.pipeline.parts import digests, required_weights
 from gswap.pipeline.steps import deliver
 from gswap.pipeline.steps.ingest import source_files
 
@@ -22,7 +23,8 @@ def provenance_of(job: Job, record: consent.ConsentRecord, key: str) -> Provenan
     """What the manifest says about a job."""
     return Provenance(
         recipe=job.recipe,
-        config_hash=fingerprint(job.settings, job.mouth, job.detail, job.seed),
+        config_hash=fingerprint(job.settings, job.parts, job.mouth, job.detail, job.seed),
+        weights=digests(required_weights(job)),
         consent_hash=consent.record_hash(record),
         watermark_id=deliver.watermark_id(key) if job.watermark else None,
         label=job.label != "off",
@@ -37,7 +39,9 @@ class Published:
     warnings: tuple[str, ...] = ()
 
 
-def publish(job: Job, record: consent.ConsentRecord, folder: Path, key: str) -> Published:
+def publish(
+    job: Job, record: consent.ConsentRecord, folder: Path, key: str, identity: keys.SigningIdentity
+) -> Published:
     """Sign the delivered files to their final names.
 
     Args:
@@ -45,11 +49,11 @@ def publish(job: Job, record: consent.ConsentRecord, folder: Path, key: str) -> 
         record: Its consent record, bound to the photos.
         folder: The folder of the finished deliver step.
         key: That step's fingerprint.
+        identity: Who signs.
 
     Raises:
         OutputError: Signing failed; the output is not published.
     """
-    identity = keys.load_or_create(timestamp_url=job.timestamp_url)
     provenance = provenance_of(job, record, key)
     pairs = [(deliver.video_path(folder, job.out), job.out)]
     if job.compare is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from gswap.output.config import LabelConfig, LabelMode, LabelPosition
-from gswap.pipeline.config import DEFAULT_MOUTH, Device, Job, Mouth, Quality, Recipe, Settings
+from gswap.pipeline.config import DEFAULT_MOUTH, Device, Job, Mouth, Parts, Quality, Recipe, Settings
 from gswap.portrait.config import preset
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Swap:
     """Also write a side-by-side video (target | result)."""
     timestamp_url: str | None = None
     """Ask this RFC 3161 authority to time-stamp the signatures (uses the network); without an answer there is none."""
+    commercial_only: bool = False
+    """Refuse parts whose weights may not be used commercially."""
     device: Device = "cpu"
     """Where Gaussians are splatted; a device that is not there is an error."""
     seed: int = 0
@@ -84,6 +86,7 @@ class Swap:
     """Machine-readable progress on standard output, one JSON object a line."""
     verbose: Verbose = False
     """Show what each step cost, and tracebacks of internal errors."""
+    parts: Annotated[Parts, tyro.conf.arg(name="")] = field(default_factory=Parts)
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
     def job(self) -> Job:
