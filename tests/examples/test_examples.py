@@ -38,6 +38,12 @@ def test_gaussians_learn_a_picture(tmp_path: Path) -> None:
     assert losses[-1] < 0.2 * losses[0]
 
 
+def test_a_key_service_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GSWAP_CONFIG_DIR", str(tmp_path / "config"))
+    report = load("06_sign_with_a_key_service").main(tmp_path)
+    assert report.manifest.state == "valid" and report.manifest.signer == "gswap local signer"
+
+
 @pytest.mark.slow
 def test_a_job_and_its_novel_views(tmp_path: Path) -> None:
     from gswap.people.clips import DemoConfig

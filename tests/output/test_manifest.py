@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
 import c2pa
+import numpy as np
 import pytest
 from PIL import Image
 
-from gswap.foundation.errors import MissingInputError, OutputError, UsageError
+from gswap.foundation.errors import ConfigError, MissingInputError, OutputError, UsageError
 from gswap.output import credentials, keys, manifest
 from gswap.output.credentials import read_manifest
 from gswap.output.keys import SigningIdentity
@@ -69,10 +75,21 @@ def test_a_head_swap_is_opened_placed_and_edited(sign: Sign, video: Path) -> Non
     assert packets(signed.path) == packets(video), "signing never touches the picture"
 
 
-def test_no_names_paths_or_thumbnails(sign: Sign, tmp_path: Path, video: Path, photo: Path) -> None:
+def test_no_names_paths_or_thumbnails(
+    tmp_path: Path, video: Path, photo: Path, provenance: Provenance, identity: SigningIdentity
+) -> None:
     named = video.rename(tmp_path / "Ada Lovelace.mp4")
-    data = sign(source=named, parent=named).path.read_bytes()
-    for leak in (b"Lovelace", str(tmp_path).encode(), photo.name.encode(), b"thumbnail"):
+    photo.rename(tmp_path / "Grace Hopper.png")
+    signed = manifest.sign_file(
+        named,
+        tmp_path / "out.mp4",
+        parent=named,
+        components=[tmp_path / "Grace Hopper.png"],
+        provenance=provenance,
+        signer=identity,
+    )
+    data = signed.path.read_bytes()
+    for leak in (b"Lovelace", b"Hopper", str(tmp_path).encode(), Path.home().name.encode() + b"/", b"thumbnail"):
         assert leak not in data
 
 
@@ -85,15 +102,21 @@ def test_a_picture_made_from_nothing_is_created(
     assert signed.manifest.state == "trusted" and signed.manifest.source_types == (CREATED_SOURCE_TYPE,)
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "webp", "tif", "tiff"])
 def test_stills_are_signed(sign: Sign, tmp_path: Path, photo: Path, suffix: str) -> None:
     still = tmp_path / f"still.{suffix}"
     Image.open(photo).save(still)
-    assert sign(f"out.{suffix}", source=still).manifest.state == "trusted"
+    signed = sign(f"out.{suffix}", source=still)
+    assert signed.manifest.state == read_manifest(signed.path).state == "trusted"
+    assert (np.asarray(Image.open(signed.path)) == np.asarray(Image.open(still))).all()
 
 
-def test_mov_is_signed(sign: Sign, write_video: Callable[..., Path]) -> None:
-    assert sign("out.mov", source=write_video("clip.mov")).manifest.state == "trusted"
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "m4v"])
+def test_videos_are_signed(sign: Sign, write_video: Callable[..., Path], suffix: str) -> None:
+    unsigned = write_video(f"clip.{suffix}")
+    signed = sign(f"out.{suffix}", source=unsigned)
+    assert signed.manifest.state == read_manifest(signed.path).state == "trusted"
+    assert packets(signed.path) == packets(unsigned)
 
 
 def test_second_generation_keeps_both_manifests(sign: Sign) -> None:
@@ -101,6 +124,12 @@ def test_second_generation_keeps_both_manifests(sign: Sign) -> None:
     (parent, _) = second.manifest.ingredients
     assert parent.state == "trusted" and parent.signer == "gswap local signer"
     assert [i.title for i in parent.ingredients] == ["target clip", "source 1"]
+
+
+def test_a_signed_photo_keeps_its_manifest(sign: Sign, tmp_path: Path, photo: Path) -> None:
+    sign("camera.png", source=photo).path.rename(photo)
+    (_, component) = sign().manifest.ingredients
+    assert component.state == "trusted" and component.signer == "gswap local signer"
 
 
 def test_a_parent_that_c2pa_cannot_read_is_named_by_its_hash(
@@ -130,9 +159,15 @@ def test_truncation(sign: Sign, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("marker", "failure"),
-    [(b"embedded", "assertion.hashedURI.mismatch"), (b"gswap local signer", "claimSignature.mismatch")],
+    [
+        (b"embedded", "assertion.hashedURI.mismatch"),
+        (b"head swap", "claimSignature.mismatch"),
+        (b"gswap local signer", "claimSignature.mismatch"),
+    ],
 )
-def test_one_bit_of_an_assertion_or_the_certificate(sign: Sign, tmp_path: Path, marker: bytes, failure: str) -> None:
+def test_one_bit_of_an_assertion_the_claim_or_the_certificate(
+    sign: Sign, tmp_path: Path, marker: bytes, failure: str
+) -> None:
     path = sign().path
     report = read_manifest(flip(path, path.read_bytes().index(marker), tmp_path / "bad.mp4", bit=2))
     assert report.state == "invalid" and failure in report.failures
@@ -188,11 +223,95 @@ def test_somebody_elses_signature_is_valid_but_not_trusted(sign: Sign, tmp_path:
     assert report.state == "valid" and report.failures == ("signingCredential.untrusted",)
 
 
+# ---------------------------------------------------------------- certificates
+def test_a_manifest_without_time_stamp_ends_with_its_certificate(
+    sign: Sign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "LEAF_LIFETIME", keys.CLOCK_SKEW + dt.timedelta(seconds=3))
+    path = sign(signer=keys.load_or_create(tmp_path / "short")).path
+    assert read_manifest(path).state == "valid"
+    time.sleep(3.1)
+    report = read_manifest(path)
+    assert report.state == "invalid" and "signingCredential.expired" in report.failures
+
+
+def test_a_rehearsal_finds_keys_that_do_not_work(identity: SigningIdentity, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest.rehearse(identity)
+    with pytest.raises(ConfigError, match="do not work"):
+        manifest.rehearse(dataclasses.replace(identity, sign=lambda message: bytes(range(64))))
+    monkeypatch.setattr(keys.ExtendedKeyUsageOID, "EMAIL_PROTECTION", keys.ExtendedKeyUsageOID.SERVER_AUTH)
+    with pytest.raises(ConfigError, match="do not work"):
+        manifest.rehearse(keys.rotate())
+
+
 # ---------------------------------------------------------------- failures
-def test_a_dead_time_stamp_authority_does_not_fail_the_job(sign: Sign, identity: SigningIdentity) -> None:
-    signed = sign(signer=dataclasses.replace(identity, timestamp_url="http://127.0.0.1:9/"))
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@contextmanager
+def authority(answer: Answer) -> Iterator[str]:
+    """A time-stamp authority on this machine that answers every request in its own way; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            answer(self)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Be silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+def reply(body: bytes) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/timestamp-reply")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda handler: handler.send_error(500),
+        lambda handler: handler.send_error(404),
+        lambda handler: handler.connection.close(),
+        reply(b""),
+        reply(b"not a time stamp"),
+    ],
+    ids=["500", "404", "hang-up", "empty", "nonsense"],
+)
+def test_a_faulty_time_stamp_authority_does_not_fail_the_job(
+    sign: Sign, identity: SigningIdentity, answer: Answer
+) -> None:
+    with authority(answer) as url:
+        signed = sign(signer=dataclasses.replace(identity, timestamp_url=url))
     assert not signed.timestamped and signed.manifest.provenance["timestamp"] == "none"
-    assert signed.manifest.state == "trusted"
+    assert signed.manifest.state == "trusted" and not signed.manifest.signed_at
+
+
+def test_an_authority_that_never_answers_is_not_waited_for(
+    sign: Sign, identity: SigningIdentity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest, "TIMESTAMP_SECONDS", 0.3)
+    over = threading.Event()
+    with authority(lambda handler: (over.wait(), None)[1]) as url:
+        signed = sign(signer=dataclasses.replace(identity, timestamp_url=url))
+        over.set()
+    assert not signed.timestamped and read_manifest(signed.path).state == "trusted"
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_nobody_listens_at_the_authority(sign: Sign, identity: SigningIdentity) -> None:
+    assert not sign(signer=dataclasses.replace(identity, timestamp_url="http://127.0.0.1:9/")).timestamped
 
 
 def test_a_failing_key_publishes_nothing_and_leaves_the_old_file(

@@ -43,7 +43,7 @@ class SigningIdentity:
     """Who signs: a certificate chain (PEM, leaf first) and a function that signs bytes with the leaf's key.
 
     ``sign`` returns ``r || s``, 64 bytes (ES256: ECDSA P-256 with SHA-256 over the message). A key that lives in a
-    PKCS#11 token or a KMS is used by giving a ``sign`` that calls it.
+    PKCS#11 token or a KMS is used by giving a ``sign`` that calls it (``examples/06_sign_with_a_key_service.py``).
     """
 
     certificates: str
@@ -110,12 +110,24 @@ def load_or_create(folder: Path | None = None, *, timestamp_url: str | None = No
 
 
 def import_identity(certificates: Path, key: Path, folder: Path | None = None) -> SigningIdentity:
-    """Make the user's own certificate chain and key (both PEM, unencrypted ES256) the signing identity.
+    """Make the user's own certificate chain and key the signing identity. Errors as in :func:`read_identity`."""
+    private, chain = _read_identity(certificates, key)
+    _store(folder or config_dir(), private, chain, replace=True)
+    return load_or_create(folder)
+
+
+def read_identity(certificates: Path, key: Path) -> SigningIdentity:
+    """A certificate chain and its key (both PEM, unencrypted ES256) as a signing identity; nothing is stored.
 
     Raises:
         MissingInputError: A file cannot be read.
         InputError: They are not a chain and its P-256 key, or do not belong together.
     """
+    private, chain = _read_identity(certificates, key)
+    return _identity(private, _pem(chain), None)
+
+
+def _read_identity(certificates: Path, key: Path) -> tuple[ec.EllipticCurvePrivateKey, list[x509.Certificate]]:
     chain_text, key_data = _read(certificates).decode(errors="replace"), _read(key)
     chain = _chain(chain_text, certificates)
     try:
@@ -126,8 +138,7 @@ def import_identity(certificates: Path, key: Path, folder: Path | None = None) -
         raise InputError(
             "The first certificate does not belong to the key.", hint="Put the leaf first.", path=certificates
         )
-    _store(folder or config_dir(), private, chain, replace=True)
-    return load_or_create(folder)
+    return private, chain
 
 
 def rotate(folder: Path | None = None) -> SigningIdentity:
@@ -166,6 +177,12 @@ def verify_signature(certificates: str, signature: bytes, message: bytes) -> boo
     return True
 
 
+def raw_signature(der: bytes) -> bytes:
+    """An ECDSA P-256 signature in DER, as libraries, tokens and key services return it, as ``r || s``."""
+    r, s = decode_dss_signature(der)
+    return r.to_bytes(COORDINATE_BYTES) + s.to_bytes(COORDINATE_BYTES)
+
+
 def is_trusted(certificates: str, folder: Path | None = None) -> bool:
     """Whether the chain's leaf is within its dates and was issued by one of :func:`trust_anchors`."""
     try:
@@ -189,8 +206,7 @@ def signer_name(certificates: str) -> str:
 
 def _identity(key: ec.EllipticCurvePrivateKey, certificates: str, timestamp_url: str | None) -> SigningIdentity:
     def sign(message: bytes) -> bytes:
-        r, s = decode_dss_signature(key.sign(message, ec.ECDSA(hashes.SHA256())))
-        return r.to_bytes(COORDINATE_BYTES) + s.to_bytes(COORDINATE_BYTES)
+        return raw_signature(key.sign(message, ec.ECDSA(hashes.SHA256())))
 
     return SigningIdentity(certificates, sign, timestamp_url)
 

@@ -7,17 +7,24 @@ Signing comes last: any later change to the file breaks the manifest.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import c2pa
+from PIL import Image
 
-from gswap.foundation.errors import OutputError, UsageError
+from gswap.foundation.errors import ConfigError, OutputError, UsageError
 from gswap.foundation.store import atomic_path, hash_file
 from gswap.output.credentials import (
     PROVENANCE_ASSERTION,
@@ -32,6 +39,12 @@ from gswap.output.marks import COMPOSITE_SOURCE_TYPE, CREATED_SOURCE_TYPE
 
 WATERMARK_ALGORITHM = "org.gswap.temporal-spread-spectrum.1"
 """Name of the watermark in the soft-binding assertion."""
+
+
+TIMESTAMP_SECONDS = 30.0
+"""How long a time-stamp authority may take; without an answer the file is signed without a time stamp."""
+SIGNED_BYTES_PER_SECOND = 10e6
+"""Slowest signing that is expected; it takes part in the waiting time above."""
 
 
 @dataclass(frozen=True)
@@ -117,27 +130,84 @@ def sign_file(
     ingredients = [_describe(p, f"source {i}", f"source{i}", "componentOf") for i, p in enumerate(components, 1)]
     if parent is not None:
         ingredients.insert(0, _describe(parent, "target clip", "target", "parentOf"))
-    attempts = [signer.timestamp_url, None] if signer.timestamp_url else [None]
-    for url in attempts:
-        stamped = url is not None
+    attempt = partial(_sign_and_verify, part_path, final_path, mime, ingredients, provenance, signer)
+    if signer.timestamp_url:
+        with contextlib.suppress(OutputError):
+            return attempt(signer.timestamp_url)
+    return attempt(None)
+
+
+def rehearse(signer: SigningIdentity) -> None:
+    """Sign and verify one pixel, so that a key or certificate that does not work is known before hours of work.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    encoded = io.BytesIO()
+    Image.new("L", (1, 1)).save(encoded, "PNG")
+    nothing = Provenance("rehearsal", "", "")
+    with TemporaryDirectory() as folder:
+        pixel = Path(folder) / "pixel.png"
+        pixel.write_bytes(encoded.getvalue())
         try:
-            with atomic_path(final_path) as signed:
-                ingredients = _sign(part_path, signed, mime, ingredients, provenance, signer, url)
-                report = read_manifest(signed, mime=mime)
-                if not report.intact:
-                    raise OutputError(
-                        f"The signed file does not verify ({', '.join(report.failures) or report.state}).",
-                        hint="Nothing was published. Check the certificate with `gswap keys show`.",
-                        path=final_path,
-                    )
-        except c2pa.C2paError as error:
-            if stamped:
-                continue
-            raise OutputError(
-                f"Signing failed ({error}).", hint="Nothing was published. Check the signing key.", path=final_path
+            _sign_and_verify(pixel, Path(folder) / "signed.png", "image/png", [], nothing, signer, None)
+        except OutputError as error:
+            raise ConfigError(
+                f"The signing key and its certificate do not work: {error.message}",
+                hint="Import others with `gswap keys import`, or make new ones with `gswap keys rotate`.",
             ) from error
-        return SignedOutput(final_path, report, stamped, tuple(i.title for i in ingredients if i.opaque))
-    raise AssertionError("the last attempt returns or raises")
+
+
+def _sign_and_verify(
+    unsigned: Path,
+    final: Path,
+    mime: str,
+    ingredients: Sequence[_Ingredient],
+    provenance: Provenance,
+    signer: SigningIdentity,
+    timestamp_url: str | None,
+) -> SignedOutput:
+    with atomic_path(final) as signed:
+        sign = partial(_sign, unsigned, signed, mime, ingredients, provenance, signer, timestamp_url)
+        try:
+            if timestamp_url is None:
+                used = sign()
+            else:
+                used = _within(TIMESTAMP_SECONDS + unsigned.stat().st_size / SIGNED_BYTES_PER_SECOND, sign)
+        except c2pa.C2paError as error:
+            raise OutputError(
+                f"Signing failed ({error}).", hint="Nothing was published. Check the signing key.", path=final
+            ) from error
+        report = read_manifest(signed, mime=mime)
+        if not report.intact:
+            raise OutputError(
+                f"The signed file does not verify ({', '.join(report.failures) or report.state}).",
+                hint="Nothing was published. Check the certificate with `gswap keys show`.",
+                path=final,
+            )
+    stamped = timestamp_url is not None
+    return SignedOutput(final, report, stamped, tuple(i.title for i in used if i.opaque))
+
+
+def _within(seconds: float, sign: Callable[[], list[_Ingredient]]) -> list[_Ingredient]:
+    """Sign, but give up after so long: the SDK waits for ever for an authority that does not answer.
+
+    Raises:
+        OutputError: It took longer. It may go on in the background, on a part file that nobody publishes.
+    """
+    done: Future[list[_Ingredient]] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(sign())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return done.result(timeout=seconds)
+    except TimeoutError as error:
+        raise OutputError(f"The time-stamp authority did not answer within {seconds:.0f} s.") from error
 
 
 def _describe(path: Path, title: str, label: str, relationship: str) -> _Ingredient:

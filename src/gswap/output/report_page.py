@@ -66,8 +66,10 @@ td, th { text-align: left; padding: 5px 12px 5px 0; border-bottom: 1px solid var
 .bar { width: 40%; } .bar i { display: block; height: 10px; margin-top: 6px; border-radius: 5px;
   background: var(--accent); min-width: 2px; }
 table.scores { width: auto; min-width: 60%; } table.scores td, table.scores th { padding: 6px 0 6px 16px; }
-table.scores td { text-align: right; white-space: nowrap; } table.scores tbody th { padding-left: 0; white-space: nowrap; }
-table.scores thead th { text-align: right; vertical-align: bottom; font-size: 12px; line-height: 1.3; max-width: 110px; }
+table.scores td { text-align: right; white-space: nowrap; }
+table.scores tbody th { padding-left: 0; white-space: nowrap; }
+table.scores thead th { text-align: right; vertical-align: bottom; font-size: 12px; line-height: 1.3;
+  max-width: 110px; }
 table.scores small { display: block; font-size: 11px; } table.scores tbody th { color: var(--ink); }
 table.scores .best { font-weight: 700; color: var(--good); }
 details { margin-top: 12px; } summary { cursor: pointer; color: var(--soft); font-size: 13px; }

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gswap.foundation.types import StepTiming
+from gswap.output import keys
 from gswap.output.consent_record import ConsentRecord
+from gswap.output.keys import SigningIdentity
+from gswap.output.manifest import rehearse
 from gswap.pipeline import preflight as checks
 from gswap.pipeline.config import Job
 from gswap.pipeline.observer import StepObserver
@@ -87,7 +90,7 @@ def set_threads(count: int) -> None:
     _native.set_num_threads(count)
 
 
-def run_job(job: Job, observer: StepObserver | None = None) -> SwapResult:
+def run_job(job: Job, observer: StepObserver | None = None, *, signer: SigningIdentity | None = None) -> SwapResult:
     """Swap a head.
 
     A finished step of an earlier run with the same inputs and options is reused; a killed run continues.
@@ -95,6 +98,7 @@ def run_job(job: Job, observer: StepObserver | None = None) -> SwapResult:
     Args:
         job: What to do.
         observer: Told of every step.
+        signer: Who signs the outputs, such as a key in a token or a key service; the user's own key by default.
 
     Raises:
         GswapError: See :mod:`gswap.foundation.errors`; nothing half-written is left behind.
@@ -107,6 +111,10 @@ def run_job(job: Job, observer: StepObserver | None = None) -> SwapResult:
             checks.preflight(job)  # refuses: the output exists
         job = again
     found = checks.preflight(job)
+    identity = signer or keys.load_or_create()
+    rehearse(identity)
+    if job.timestamp_url is not None:
+        identity = dataclasses.replace(identity, timestamp_url=job.timestamp_url)
     recorder = _Recorder(observer or StepObserver(), job, found)
     set_threads(job.threads)
     with Workspace(job.work) as workspace:
@@ -115,7 +123,7 @@ def run_job(job: Job, observer: StepObserver | None = None) -> SwapResult:
         if is_published(job, folders["deliver"]):
             published = Published((job.out,))
         else:
-            published = publish(job, recorder.record, folders["deliver"], key)
+            published = publish(job, recorder.record, folders["deliver"], key, identity)
         notes = {step.name: workspace.notes(step.name, folders[step.name].name) for step in STEPS}
         notes["deliver"]["warnings"] = [*notes["deliver"].get("warnings", ()), *published.warnings]
         report = write_job_report(job, folders, notes, tuple(recorder.timings), published.written)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gswap.foundation.errors import UsageError
 from gswap.output import keys
+from gswap.output.manifest import rehearse
 
 if TYPE_CHECKING:
     from gswap.apps.cli import provenance
@@ -22,6 +23,7 @@ def act(options: provenance.Keys, terminal: Terminal) -> int:
     if options.action == "import":
         if options.certificates is None or options.key is None:
             raise UsageError("Expected --certificates and --key for `gswap keys import`.")
+        rehearse(keys.read_identity(options.certificates, options.key))
         identity = keys.import_identity(options.certificates, options.key)
     elif options.action == "rotate":
         identity = keys.rotate()
