@@ -13,6 +13,7 @@ from gswap.perception.config import PerceptionConfig
 from gswap.portrait.config import FitConfig
 from gswap.segmentation.config import SegmentationConfig
 from gswap.swap.config import SwapConfig
+from gswap.swap.diffusion.config import DiffusionConfig
 
 Recipe = Literal["embedded"]
 Mouth = Literal["source", "target", "procedural"]
@@ -86,6 +87,7 @@ class Settings:
     track: BodyFitConfig = field(default_factory=BodyFitConfig)
     segment: SegmentationConfig = field(default_factory=SegmentationConfig)
     swap: SwapConfig = field(default_factory=SwapConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     encode: EncodeConfig = field(default_factory=EncodeConfig)
 

@@ -17,10 +17,9 @@ from scipy.ndimage import binary_fill_holes
 
 from gswap.foundation.geometry import similarity
 from gswap.foundation.imaging import disc, largest_component
+from gswap.foundation.landmarks import FIVE_POINTS
 from gswap.foundation.types import RgbImage, SoftMask
 
-FIVE_POINTS = (468, 473, 1, 61, 291)
-"""Pupils, nose tip, mouth corners: the points that face alignment and the paper's mask warp use."""
 INSIDE = 127
 """Mask level above which a pixel counts."""
 REFERENCE_SIDE = 512

@@ -12,12 +12,15 @@ from gswap.body.models import load_body
 from gswap.foundation.store import PngStore, hash_file, read_body_track, read_face_track, read_json, write_json
 from gswap.foundation.types import SwapFrame, SwapSet
 from gswap.pipeline.config import Job
+from gswap.pipeline.diffusing import Cast, paint_clip, painter_config
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import segment
 from gswap.pipeline.steps.track import BODY
 from gswap.swap.embedded.swapper import EmbeddedSwapper
 from gswap.swap.generated import GeneratedFrames
+from gswap.swap.reenact import EmbeddedReenactor
 
+DROPPED = "dropped.json"
 STORES = ("rgb", "head", "neck", "plate", "confidence")
 
 
@@ -25,7 +28,9 @@ def _config(job: Job) -> object:
     generated = None
     if job.generated is not None:
         generated = [hash_file(p) for p in sorted(job.generated.rglob("*")) if p.is_file()]
-    return {"swap": job.settings.swap, "mouth": job.mouth, "generated": generated}
+    made = {"swap": job.settings.swap, "mouth": job.mouth, "generated": generated}
+    painter = painter_config(job) if generated is None else None
+    return made if painter is None else made | {"diffusion": painter}
 
 
 def _run(context: StepContext) -> None:
@@ -35,22 +40,23 @@ def _run(context: StepContext) -> None:
     count = len(faces)
     target = segment.load_target(folders, count)
     make: Callable[[int], SwapFrame]
+    advice, choices, dropped = (), {}, ()
     if job.generated is not None:
-        generated = GeneratedFrames(job.generated, target, faces)
-        make, advice, choices = generated.frame, (), {}
+        make = GeneratedFrames(job.generated, target, faces).frame
     else:
-        swapper = EmbeddedSwapper(
-            target,
-            faces,
-            body,
-            segment.load_photos(folders),
-            read_face_track(folders["perceive"] / "photo_faces.safetensors"),
-            read_body_track(folders["track"] / "photo_body.safetensors"),
-            load_body(BODY),
-            dataclasses.replace(job.settings.swap, mouth=job.mouth),
-        )
+        photos = segment.load_photos(folders)
+        photo_faces = read_face_track(folders["perceive"] / "photo_faces.safetensors")
+        photo_body = read_body_track(folders["track"] / "photo_body.safetensors")
+        cfg = dataclasses.replace(job.settings.swap, mouth=job.mouth)
+        model = load_body(BODY)
+        swapper = EmbeddedSwapper(target, faces, body, photos, photo_faces, photo_body, model, cfg)
         make, advice = swapper.frame, swapper.advice()
         choices = {str(t): dict(swapper.choice(t)) for t in range(count) if body.valid[t]}
+        if job.parts.swapper == "diffusion":
+            cast = Cast(target, faces, body, photos, photo_faces, photo_body, model)
+            painted = paint_clip(job, cast, EmbeddedReenactor(swapper), context.folder, context.progress)
+            make, dropped = painted.frame, painted.dropped
+            context.notes |= {"generator": painted.facts}
     stores = {name: PngStore(context.folder / name, count) for name in STORES}
     for t in range(count):
         if body.valid[t] and not all(t in store for store in stores.values()):
@@ -60,7 +66,13 @@ def _run(context: StepContext) -> None:
         context.progress(t + 1, count, "I_gen")
     write_json(context.folder / "swap.json", {"advice": list(advice)})
     write_json(context.folder / "choices.json", choices)
+    write_json(context.folder / DROPPED, list(dropped))
     context.notes |= {"advice": list(advice), "generated": job.generated is not None}
+
+
+def dropped_frames(folder: Path) -> list[int]:
+    """Frames of I_gen that the portrait must not learn from."""
+    return read_json(folder / DROPPED)
 
 
 def load_swap(folders: dict[str, Path], count: int) -> SwapSet:

@@ -30,8 +30,8 @@ from gswap.swap.sources import GarmentPainter, clean_background, source_pictures
 VALIDATION_FRAMES = 3
 VALIDATION_STEPS = 10
 
-FindLandmarks = Callable[[RgbImage, Landmarks2], Float[np.ndarray, "478 3"] | None]
-"""Landmarks of a face that should be about where the second argument says, or ``None``."""
+FindLandmarks = Callable[[list[RgbImage], list[Landmarks2]], list[Float[np.ndarray, "478 3"] | None]]
+"""Landmarks of the face in each image, which should be about where the second argument says, or ``None``."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class DiffusionSwapper:
         def validate() -> float:
             quick = dataclasses.replace(cfg.sample, steps=min(VALIDATION_STEPS, cfg.sample.step_count()))
             painted = self._paint(generator, chosen, 0, dataclasses.replace(quick, sampler="dpm"))
-            found = [self.measure(t, image).identity for t, image in painted]
+            found = [m.identity for m in self.measure(painted).values()]
             return float(np.mean([0.0 if value is None else value for value in found]))
 
         return adapt(
@@ -168,13 +168,18 @@ class DiffusionSwapper:
         """A painted frame in its window."""
         return self._store(attempt)[t]
 
-    def measure(self, t: int, image: RgbImage) -> Measure:
-        """Identity and pose of a painted frame."""
-        wanted = self.plan.landmarks(t)
-        found = self.tools.find_landmarks(image, wanted)
-        if found is None:
-            return Measure(None, None)
-        return Measure(cosine(self.tools.identity(image, found), self.identity), landmark_error(found, wanted))
+    def measure(self, painted: list[tuple[int, RgbImage]]) -> dict[int, Measure]:
+        """Identity and pose of some painted frames."""
+        wanted = [self.plan.landmarks(t) for t, _ in painted]
+        found = self.tools.find_landmarks([image for _, image in painted], wanted)
+        out = {}
+        for (t, image), aim, points in zip(painted, wanted, found, strict=True):
+            if points is None:
+                out[t] = Measure(None, None)
+            else:
+                vector = self.tools.identity(image, points)
+                out[t] = Measure(cosine(vector, self.identity), landmark_error(points, aim))
+        return out
 
     def _store(self, attempt: int) -> PngStore:
         return PngStore(self.folder / f"attempt{attempt}", len(self.plan.target.rgb))
@@ -187,9 +192,11 @@ class DiffusionSwapper:
         for start in range(0, len(frames), size):
             batch = frames[start : start + size]
             if not all((notes / f"{t:06d}.json").exists() for t in batch):
-                for t, image in self._paint(self._tuned(), batch, attempt, self.cfg.sample):
+                painted = self._paint(self._tuned(), batch, attempt, self.cfg.sample)
+                for t, image in painted:
                     store.write(t, image)
-                    write_json(notes / f"{t:06d}.json", dataclasses.asdict(self.measure(t, image)))
+                for t, measure in self.measure(painted).items():
+                    write_json(notes / f"{t:06d}.json", dataclasses.asdict(measure))
             progress(min(start + size, len(frames)), len(frames), f"inpainting, attempt {attempt + 1}")
         return {t: Measure(**read_json(notes / f"{t:06d}.json")) for t in frames}
 
