@@ -96,9 +96,9 @@ def test_another_length_or_body_is_refused(scene, fitted, rasterize):
 
 
 def test_pose_corrections_belong_to_one_track(scene, fitted):
-    assert drive._driving_corrections(fitted[0], scene.track, ()) is not None
+    assert drive.driving_corrections(fitted[0], scene.track, ()) is not None
     other = dataclasses.replace(scene.track, translation=scene.track.translation + 0.01)
-    assert drive._driving_corrections(fitted[0], other, ()) is None
+    assert drive.driving_corrections(fitted[0], other, ()) is None
 
 
 # ---------------------------------------------------------------- smoothing

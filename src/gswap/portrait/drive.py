@@ -73,7 +73,7 @@ def render_portrait(
     """
     _check(portrait, target, drive, model)
     wanted = list(range(len(drive)) if frames is None else frames)
-    corrections = _driving_corrections(portrait, drive, shots)
+    corrections = driving_corrections(portrait, drive, shots)
     condition = driving_condition(portrait)
     rest = model.rest(drive.shape)
     for done, t in enumerate(wanted, 1):
@@ -139,7 +139,7 @@ def driving_condition(portrait: Portrait) -> Float[Tensor, "8"] | None:
     return rows[0] if portrait.cfg.driving_condition == "first" else rows.mean(0)
 
 
-def _driving_corrections(portrait: Portrait, drive: BodyTrack, shots: Sequence[Shot]) -> Float[Tensor, "t 6"] | None:
+def driving_corrections(portrait: Portrait, drive: BodyTrack, shots: Sequence[Shot]) -> Float[Tensor, "t 6"] | None:
     """Pose corrections belong to the track of the fit; another track is driven without."""
     if not portrait.cfg.correct_pose or track_digest(drive) != portrait.track_digest:
         return None

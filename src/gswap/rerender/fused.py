@@ -31,6 +31,8 @@ def rerender(
     alpha: Float[Tensor, "h w"],
     plate: Float[Tensor, "1 3 h w"],
     head: Float[Tensor, "h w"],
+    *,
+    shares: dict[str, float] | None = None,
 ) -> Float[Tensor, "1 3 h w"]:
     """``rerenderer(fuse(features, alpha, encoder(plate), head))``.
 
@@ -41,6 +43,7 @@ def rerender(
         alpha: A in [0, 1].
         plate: The background, RGB in [0, 1].
         head: M_head in [0, 1].
+        shares: Receives the seconds spent in ``encoder``, ``fusion`` and ``rerenderer``, all threads together.
     """
     layers = [encoder.first, encoder.second, *rerenderer.layers]
     weights, biases = [], []
@@ -50,4 +53,4 @@ def rerender(
         biases.append(layer.bias.detach())
     weights[0] = weights[0][:, :3].contiguous()  # paper_literal pads the plate with zeros: those weights do nothing
     planes = (x.contiguous() for x in (plate[0], features, alpha, head))
-    return _native.fuse_and_rerender(*planes, weights, biases, rerenderer.paper_literal)[None]  # type: ignore[union-attr]
+    return _native.fuse_and_rerender(*planes, weights, biases, rerenderer.paper_literal, shares)[None]  # type: ignore[union-attr]

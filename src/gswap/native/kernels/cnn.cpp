@@ -147,11 +147,19 @@ void composite_strip(const CnnJob &job, void *scratch, int strip, int band) {
     memset(&m, 0, sizeof m);
     for (int k = 0; k < 5; ++k) pack(job.layers[k], m.weights[k]);
     const vf one = set1(1.0f);
+    uint64_t spent[3] = {}, mark = job.clock ? job.clock() : 0;
+    const auto lap = [&](int part) {
+        if (!job.clock) return;
+        const uint64_t now = job.clock();
+        spent[part] += now - mark;
+        mark = now;
+    };
     for (int y = top - REACH; y < bottom + REACH; ++y) {
         read_row<3>(s, job.plate, y, m.rgb.at(y));
         layer<3, 8>(s, m.rgb, y - 1, m.weights[0], job.layers[0], true, m.hidden.at(y - 1));
         const int at = y - 2;
         layer<8, 5>(s, m.hidden, at, m.weights[1], job.layers[1], true, m.latent);
+        lap(0);
         read_row<8>(s, job.features, at, m.fore);
         read_row<1>(s, job.alpha, at, m.alpha);
         read_row<1>(s, job.head, at, m.head);
@@ -163,15 +171,21 @@ void composite_strip(const CnnJob &job, void *scratch, int strip, int band) {
                 store(fused[c] + x, head * load(m.fore[c] + x) + through * back);
             }
         }
+        lap(1);
         layer<8, 8>(s, m.fused, y - 3, m.weights[2], job.layers[2], true, m.first.at(y - 3));
         layer<8, 8>(s, m.first, y - 4, m.weights[3], job.layers[3], true, m.second.at(y - 4));
         const int done = y - REACH;
-        if (done < top) continue;
+        if (done < top) {
+            lap(2);
+            continue;
+        }
         layer<8, 3>(s, m.second, done, m.weights[4], job.layers[4], job.last_relu, m.out);
         for (int c = 0; c < 3; ++c)
             memcpy(job.out + (size_t(c) * job.height + done) * job.width + s.x, m.out[c] + s.begin + HALO,
                    sizeof(float) * size_t(s.width));
+        lap(2);
     }
+    if (job.clock) memcpy(job.spent + 3 * (size_t(band) * strips + strip), spent, sizeof spent);
 }
 
 } // namespace

@@ -107,6 +107,8 @@ struct CnnJob {
     Convolution layers[5];                        // encoder 3-8-5, rerenderer 8-8-8-3
     bool last_relu;
     float *out; // 3 channels
+    uint64_t (*clock)(); // nanoseconds; null = nobody wants to know where the time goes
+    uint64_t *spent;     // task x (encoder, fusion, rerenderer), nanoseconds
 };
 constexpr int CNN_BAND = 64, CNN_MAX_STRIP = 240; // rows and most columns of a task
 inline int cnn_strips(int width) { return (width + CNN_MAX_STRIP - 1) / CNN_MAX_STRIP; }
