@@ -13,7 +13,7 @@ from gswap.field.field import Gaussians
 from gswap.field.geometry import pose_surface
 from gswap.foundation.protocols import BodyModel, Rasterizer
 from gswap.foundation.types import BodyTrack, Shot
-from gswap.portrait.drive import driving_corrections, mean_condition
+from gswap.portrait.drive import driving_condition, driving_corrections
 from gswap.portrait.model import Portrait, Rendering, View
 
 Lap = Callable[[str], None]
@@ -49,7 +49,7 @@ def play(
         One rendering per frame of the track.
     """
     corrections = driving_corrections(portrait, track, shots)
-    condition = mean_condition(portrait)
+    condition = driving_condition(portrait)
     rest = model.rest(track.shape)
     network = portrait.network
     for t in range(len(track)):

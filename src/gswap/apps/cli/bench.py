@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from gswap.apps.bench.render_config import RenderBenchConfig
 from gswap.apps.bench.splat import SplatBenchConfig
 from gswap.apps.bench.track_config import TrackBenchConfig
 from gswap.apps.bench.watermark_config import WatermarkBenchConfig
@@ -29,6 +30,21 @@ class BenchSplat:
         from gswap.apps.bench import splat
 
         return show(splat.run(self.settings), terminal)
+
+
+@dataclass(frozen=True)
+class BenchRender:
+    """Frames a second of a driven portrait on the CPU, decoding and encoding excluded, and where the time goes."""
+
+    settings: Annotated[RenderBenchConfig, tyro.conf.arg(name="")] = field(default_factory=RenderBenchConfig)
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.bench import render
+
+        return show(render.run(self.settings, terminal.say), terminal)
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,7 @@ class Bench:
 
     what: (
         Annotated[BenchSplat, tyro.conf.subcommand("splat")]
+        | Annotated[BenchRender, tyro.conf.subcommand("render")]
         | Annotated[BenchTrack, tyro.conf.subcommand("track")]
         | Annotated[BenchWatermark, tyro.conf.subcommand("watermark")]
     )
