@@ -26,7 +26,7 @@ LONGEST_STEP = 1.6
 CURVES = 6
 """Colours for curves in one plot; the seventh curve has the first one's again, dashed."""
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --bg: #fbfbfa; --card: #fff; --ink: #1c1e21; --soft: #6a7078; --line: #e3e4e6;
   --accent: #2f6fde; --bad: #c8452f; --good: #2c8a5a; --c0: #2f6fde; --c1: #d1681c; --c2: #2c8a5a; --c3: #a13fb0;
   --c4: #b58900; --c5: #1796a6; }
@@ -87,7 +87,7 @@ def document(title: str, head: str, body: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'\">"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n"
         f"<body><main><h1>{escape(title)}</h1>{head}{body}"
         "<footer>Made by gswap. The pictures on this page show real or synthetic people: treat it as you treat the "
         "clip.</footer></main></body></html>\n"

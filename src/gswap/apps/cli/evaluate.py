@@ -13,6 +13,7 @@ from gswap.foundation.errors import UsageError
 if TYPE_CHECKING:
     from gswap.apps.cli.console import Terminal
     from gswap.apps.evaluate.layout import Pair
+    from gswap.apps.evaluate.run import Options
 
 Baseline = Literal["clone", "warp", "per-frame", "reenact"]
 
@@ -77,18 +78,44 @@ class Evaluate:
         from gswap.apps.evaluate.run import Options, evaluate
 
         options = Options(frames=self.frames, threads=self.threads)
-        if self.ablations or self.extremes:
-            from gswap.apps.evaluate import ablations
-            from gswap.apps.evaluate.synthetic import PLAIN
-
-            if self.extremes:
-                return self._show(ablations.score_extremes(self.out, options, terminal, full=self.full), terminal)
-            pairs = [ablations.synthetic_pair(PLAIN, self.out, terminal, full=self.full)] if self.synthetic else []
-            pairs += self._pairs() if self.pairs or self.target else []
-            page = ablations.ablate(pairs, self.out, options, terminal, full=self.full, only=self.variant)
-            return self._show(page, terminal)
+        if self.study is not None:
+            return self._study(self.study, terminal)
+        if self.ablations or self.extremes or self.speed:
+            return self._own(options, terminal)
         page = evaluate(self._pairs(), self.out, options, terminal, self.baseline)
         return self._show(page, terminal)
+
+    def _own(self, options: Options, terminal: Terminal) -> int:
+        """What makes our own results first."""
+        from gswap.apps.evaluate import ablations, speed
+        from gswap.apps.evaluate.synthetic import PLAIN
+
+        if self.ablations:
+            pairs = [ablations.synthetic_pair(PLAIN, self.out, terminal, full=self.full)] if self.synthetic else []
+            if self.pairs is not None or self.target is not None or not pairs:
+                pairs += self._pairs()
+            page = ablations.ablate(pairs, self.out, options, terminal, full=self.full, only=self.variant)
+            self._show(page, terminal)
+        if self.extremes:
+            self._show(ablations.score_extremes(self.out, options, terminal, full=self.full), terminal)
+        if self.speed:
+            speed.measure_speed(self.out, options, terminal, full=self.full)
+            self._show(self.out / "speed.html", terminal)
+        return 0
+
+    def _study(self, folder: Path, terminal: Terminal) -> int:
+        from gswap.apps.evaluate import study
+
+        if self.tally:
+            counted = study.tally(folder, self.tally)
+            path = study.write_tally(folder, counted)
+            terminal.emit("tally", participants=counted.participants, scores=counted.scores)
+            terminal.say(study.tally_markdown(counted))
+        else:
+            path = study.make_study(self._pairs(), folder, terminal)
+            terminal.emit("result", page=str(path))
+        terminal.say(str(path))
+        return 0
 
     def _show(self, page: Path, terminal: Terminal) -> int:
         terminal.emit("result", page=str(page), json=str(page.with_suffix(".json")))

@@ -61,7 +61,7 @@ def make_baselines(names: Sequence[str], analysis: Analysis, pair: Pair, observe
     window, clip = analysis.target.window, analysis.clip
     usable = analysis.usable
     made: list[Result] = []
-    swapper = _Swappers(analysis)
+    swapper = Swappers(analysis)
     for name in names:
         frame = swapper.open(name)
 
@@ -94,7 +94,7 @@ def _files(source: Path) -> list[Path]:
     return [source] if source.is_file() and is_video(source) else find_photos((source,))
 
 
-class _Swappers:
+class Swappers:
     """Makes swappers of one clip; what two of them need is loaded once."""
 
     def __init__(self, analysis: Analysis) -> None:

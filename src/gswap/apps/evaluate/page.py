@@ -96,3 +96,11 @@ def _pair(pair: PairScores, names: Sequence[str], *, single: bool) -> str:
             f'<div class="gallery wide">{shown}</div>'
         )
     return page.section("Frame by frame" if single else pair.pair, "".join(parts))
+
+
+def plain_page(title: str, facts: Mapping[str, str], rows: Sequence[Sequence[str]]) -> str:
+    """A page of one table; the first row is its head."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in rows[0])
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows[1:])
+    made = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return page.document(title, "", page.section(title, made) + page.section("Software and machine", page.table(facts)))
