@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from gswap.foundation.errors import InputError, MissingInputError
 from gswap.output import manifest, marks, sidecar, verify
+from gswap.output.credentials import IngredientReport, ManifestReport
 from gswap.output.keys import SigningIdentity
 from gswap.output.manifest import Provenance
 from gswap.output.verify import EXIT_INTACT, EXIT_TAMPERED, EXIT_UNSIGNED, verify_file
@@ -107,6 +109,37 @@ def test_files_of_others(video: Path, photo: Path, tmp_path: Path) -> None:
         verify_file(tmp_path / "nowhere.mp4")
 
 
+@pytest.mark.parametrize("name", ["x.mp4", "x.mov", "x.png", "x.jpg", "x.webp", "x.tiff"])
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"#EXTM3U\n/etc/passwd", bytes(range(256)) * 20])
+def test_a_file_that_is_not_what_its_name_says_is_not_called_tampered(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    report = verify_file(path, read_luma=read_luma)
+    assert report.manifest.state == "unreadable" and report.exit_code == EXIT_UNSIGNED and not report.ai_modified
+    assert "damaged, or not what its name says" in text(report)
+
+
+def test_a_signed_file_that_no_longer_parses_is_called_tampered(published: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\xff" * 8 + published.read_bytes()[8:])
+    assert verify_file(broken).exit_code == EXIT_TAMPERED
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have no name here")
+def test_a_pipe_is_refused_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(MissingInputError, match="pipe"):
+        verify_file(tmp_path / "pipe.mp4")
+
+
+def test_a_hostile_file_cannot_steer_the_terminal() -> None:
+    evil = IngredientReport("\x1b]0;owned\x07\nResult: unchanged", "parentOf", "absent")
+    report = verify.VerifyReport(Path("x.mp4"), ManifestReport("valid", ingredients=(evil,)), marks.Marks(), None, None)
+    assert all(line.isprintable() for line in verify.sentences(report))
+
+
 def test_sidecars_of_files_and_folders(
     write_video: Callable[..., Path], tmp_path: Path, provenance: Provenance, identity: SigningIdentity
 ) -> None:
@@ -122,7 +155,11 @@ def test_sidecars_of_files_and_folders(
     folder.mkdir()
     with pytest.raises(MissingInputError):
         verify_file(folder)
-    (folder / "0.exr").write_bytes(b"exr")
+    (folder / "head").mkdir()
+    frames = [folder / "0.exr", folder / "head/000000.png"]
+    for frame in frames:
+        frame.write_bytes(frame.name.encode())
     sidecar.write_sidecar(folder, provenance=provenance, inputs=[], signer=identity)
-    assert verify_file(folder).exit_code == verify_file(folder / "0.exr").exit_code == EXIT_INTACT
+    for path in (folder, *frames):
+        assert verify_file(path).exit_code == EXIT_INTACT
     assert verify.to_json(verify_file(folder))["sidecar"]["state"] == "trusted"

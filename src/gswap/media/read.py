@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.frame import VideoFrame as AvFrame
@@ -16,7 +18,7 @@ from gswap.foundation.errors import InputError, InternalError
 from gswap.foundation.types import RgbImage, VideoFrame, VideoInfo
 from gswap.media.color import planes_to_rgb
 from gswap.media.layout import display_layout, planes_of, rotate
-from gswap.media.probe import open_video, video_stream
+from gswap.media.probe import open_video, probe, video_stream
 
 
 class VideoReader:
@@ -116,6 +118,19 @@ class VideoReader:
             )
         planes = rotate(planes_of(frame), info.rotation)
         return VideoFrame(index, info.pts[index], planes_to_rgb(planes, self._layout, info.color), planes)
+
+
+def luma_planes(path: Path) -> Iterator[tuple[float, np.ndarray]]:
+    """Time in seconds from the first frame and luma plane (or first colour plane) of every frame of a video.
+
+    Raises:
+        InputError: It is not a video that can be read.
+    """
+    info = probe(path)
+    unit = info.time_base[0] / info.time_base[1]
+    with VideoReader(info) as reader:
+        for frame in reader.frames():
+            yield (frame.pts - info.pts[0]) * unit, frame.planes[0]
 
 
 def sample_frames(info: VideoInfo, count: int) -> list[RgbImage]:

@@ -7,18 +7,22 @@ A tampered *ingredient* leaves the file around it trusted, so every ingredient's
 from __future__ import annotations
 
 import json
+import mmap
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import c2pa
 
 from gswap.foundation.errors import MissingInputError
 from gswap.output.keys import trust_anchors
 
-ManifestState = Literal["trusted", "valid", "invalid", "absent", "unsupported"]
+ManifestState = Literal["trusted", "valid", "invalid", "absent", "unsupported", "unreadable"]
+"""``unsupported``: the format cannot carry one; ``unreadable``: the file is not what its name says, or damaged, and
+holds no trace of a manifest."""
 PROVENANCE_ASSERTION = "org.gswap.provenance"
 SOFT_BINDING_ASSERTION = "c2pa.soft-binding"
 _MIME_TYPES = {
@@ -38,7 +42,9 @@ _MIME_TYPES = {
     ".avif": "image/avif",
 }
 _FATAL = "Invalid"
-_UNTRUSTED = "signingCredential.untrusted"
+_STORE_MARK = b"jumdc2pa"
+"""How the description box of every C2PA manifest store begins (JUMBF)."""
+UNTRUSTED = "signingCredential.untrusted"
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class ManifestReport:
     failures: tuple[str, ...] = ()
     signer: str = ""
     signed_at: str = ""
-    """RFC 3161 time, or empty when there is no trusted time stamp."""
+    """The RFC 3161 time in the signature, or empty. Which authority vouches for it is not judged here."""
     source_types: tuple[str, ...] = ()
     """IPTC digital source types of the actions."""
     watermark: str = ""
@@ -134,10 +140,16 @@ def read_manifest(path: Path, *, mime: str | None = None) -> ManifestReport:
         # The SDK attaches these subclasses at run time.
         except c2pa.C2paError.ManifestNotFound:  # pyright: ignore[reportAttributeAccessIssue]
             return ManifestReport("absent")
-        except c2pa.C2paError.NotSupported:  # pyright: ignore[reportAttributeAccessIssue]
-            return ManifestReport("unsupported")
         except c2pa.C2paError as error:
-            return ManifestReport("invalid", (str(error),))
+            return ManifestReport("invalid" if _holds_store(handle) else "unreadable", (str(error),))
+
+
+def _holds_store(handle: BinaryIO) -> bool:
+    """Whether there is a manifest store in a file that cannot be parsed."""
+    if os.fstat(handle.fileno()).st_size == 0:
+        return False
+    with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(_STORE_MARK) >= 0
 
 
 def _report(state: str, store: Mapping[str, Any]) -> ManifestReport:
@@ -165,7 +177,7 @@ def _ingredient(ingredient: Mapping[str, Any], manifests: Mapping[str, Any]) -> 
     failures = _failures(ingredient.get("validation_results", {}).get("activeManifest", {}))
     state: ManifestState = "absent"
     if own is not None or failures:
-        fatal = [code for code in failures if code != _UNTRUSTED]
+        fatal = [code for code in failures if code != UNTRUSTED]
         state = "invalid" if fatal else "valid" if failures else "trusted"
     return IngredientReport(
         title=ingredient.get("title", ""),

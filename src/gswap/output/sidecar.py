@@ -44,8 +44,8 @@ def sidecar_path(output: Path) -> Path:
 
 
 def find_sidecar(path: Path) -> Path | None:
-    """The sidecar that covers ``path``: its own, or that of the sequence it belongs to."""
-    for candidate in (sidecar_path(path), path.parent / FOLDER_NAME):
+    """The sidecar that covers ``path``: its own, or that of the sequence it belongs to (layers have a folder each)."""
+    for candidate in (sidecar_path(path), path.parent / FOLDER_NAME, path.parent.parent / FOLDER_NAME):
         if candidate.is_file() and candidate != path:
             return candidate
     return None
@@ -111,8 +111,8 @@ def read_sidecar(path: Path, *, only: Path | None = None) -> SidecarReport:
         listed = {str(item["name"]): str(item["sha256"]) for item in content["files"]}
         signer = signer_name(certificates)
         provenance = content["provenance"]
-    except (InputError, ValueError, TypeError, KeyError, AttributeError) as error:
-        return SidecarReport(path, "invalid", (f"not a sidecar of gswap ({error})",))
+    except (InputError, ValueError, TypeError, KeyError, AttributeError):
+        return SidecarReport(path, "invalid", ("not a sidecar of gswap",))
     failures = []
     if not verify_signature(certificates, signature, _canonical(content)):
         failures.append("signature mismatch")

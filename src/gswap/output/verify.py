@@ -7,7 +7,7 @@ has no watermark; a sidecar gets lost with its folder. Absence proves nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gswap.foundation.errors import InputError, MissingInputError
-from gswap.output.credentials import IngredientReport, ManifestReport, read_manifest, walk
+from gswap.output.credentials import UNTRUSTED, IngredientReport, ManifestReport, read_manifest, walk
 from gswap.output.marks import Marks, read_marks
 from gswap.output.sidecar import FOLDER_NAME, SidecarReport, find_sidecar, read_sidecar
 from gswap.output.watermark_detect import WatermarkResult, detect
@@ -56,7 +56,8 @@ class VerifyReport:
     def ai_modified(self) -> bool:
         """Whether anything in the file says that it was made or modified by AI."""
         declared = any("lgorithmicMedia" in t for t in (*self.manifest.source_types, *self.marks.xmp, *self.marks.tags))
-        return declared or self.sidecar is not None or (self.watermark is not None and self.watermark.found)
+        sidecar = self.sidecar is not None and bool(self.sidecar.provenance)
+        return declared or sidecar or (self.watermark is not None and self.watermark.found)
 
 
 def verify_file(path: Path, *, read_luma: ReadLuma | None = None) -> VerifyReport:
@@ -67,13 +68,16 @@ def verify_file(path: Path, *, read_luma: ReadLuma | None = None) -> VerifyRepor
         read_luma: Opens videos for the watermark search; without it there is none.
 
     Raises:
-        MissingInputError: The file is not there or cannot be read.
+        MissingInputError: The file is not there, cannot be read, or is a device or pipe.
     """
     if path.is_dir():
         sidecar = path / FOLDER_NAME
         if not sidecar.is_file():
             raise MissingInputError(f"The folder holds no {FOLDER_NAME}.", hint="Name the files in it.", path=path)
         return VerifyReport(path, ManifestReport("unsupported"), Marks(), None, read_sidecar(sidecar))
+    if not path.is_file():
+        found = "a pipe or a device" if path.exists() else "nothing"
+        raise MissingInputError(f"Expected a file or a folder, found {found}.", path=path)
     sidecar = find_sidecar(path)
     return VerifyReport(
         path=path,
@@ -93,21 +97,31 @@ def _watermark(path: Path, read_luma: ReadLuma) -> WatermarkResult | None:
 
 
 # ---------------------------------------------------------------- words
-def sentences(report: VerifyReport) -> Iterable[str]:
-    """The report for people, one finding a line."""
+def sentences(report: VerifyReport) -> Iterator[str]:
+    """The report for people, one finding a line, without the control characters that a file of others may hold."""
+    yield from map(printable, _sentences(report))
+
+
+def printable(text: str) -> str:
+    """``text`` with what a terminal would obey or break at replaced."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def _sentences(report: VerifyReport) -> Iterator[str]:
     manifest = report.manifest
     by = f" by {manifest.signer}" if manifest.signer else ""
     yield {
         "trusted": f"Manifest: intact, signed{by} (a signer you trust).",
         "valid": f"Manifest: intact, signed{by} (an unrecognised signer: integrity, not identity).",
-        "invalid": f"Manifest: DOES NOT HOLD ({', '.join(manifest.failures)}).",
+        "invalid": f"Manifest: DOES NOT HOLD ({_reasons(manifest.failures)}).",
         "absent": "Manifest: none.",
         "unsupported": "Manifest: this format cannot carry one.",
+        "unreadable": "Manifest: none; the file is damaged, or not what its name says.",
     }[manifest.state]
     if manifest.signed_at:
-        yield f"  Signed at {manifest.signed_at}."
+        yield f"  Signed at {manifest.signed_at}, says its time stamp."
     for depth, ingredient in _depths(manifest.ingredients):
-        failures = f" ({', '.join(ingredient.failures)})" if ingredient.state == "invalid" else ""
+        failures = f" ({_reasons(ingredient.failures)})" if ingredient.state == "invalid" else ""
         state = {"absent": "no manifest of its own", "invalid": "ITS MANIFEST DID NOT HOLD"}.get(
             ingredient.state, f"manifest {ingredient.state}"
         )
@@ -124,6 +138,11 @@ def sentences(report: VerifyReport) -> Iterable[str]:
         EXIT_UNSIGNED: "Result: nothing signed covers this file.",
         EXIT_TAMPERED: "Result: changed after it was signed, or made from something that was.",
     }[report.exit_code] + (" It says that it was modified by AI." if report.ai_modified else "")
+
+
+def _reasons(failures: Sequence[str]) -> str:
+    """Why a manifest does not hold: an unknown signer is not a reason."""
+    return ", ".join(f for f in failures if f != UNTRUSTED) or ", ".join(failures)
 
 
 def _watermark_sentences(report: VerifyReport) -> Iterable[str]:

@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 
 from gswap.foundation.types import Progress, no_progress
-from gswap.media.probe import probe
-from gswap.media.read import VideoReader
+from gswap.media.read import luma_planes
 from gswap.media.write import encode_rgb
 from gswap.output.watermark_bench import BenchClip
 from gswap.people.clips import render_motion
@@ -66,14 +65,14 @@ def clip_path(folder: Path, index: int) -> Path:
 
 def synthetic_clip(path: Path, seconds: float) -> BenchClip:
     """A rendered video played to and fro for ``seconds``, with fresh grain in every frame."""
-    rendered = [luma for _, luma in read_luma(path)]
+    rendered = [luma for _, luma in luma_planes(path)]
     return BenchClip(path.stem, *_played(rendered, path.stem, range(round(seconds * FPS))))
 
 
 def file_clip(path: Path, seconds: float) -> BenchClip:
     """The first ``seconds`` of a video file."""
     frames, times = [], []
-    for time, luma in read_luma(path):
+    for time, luma in luma_planes(path):
         if time >= seconds:
             break
         frames.append(luma[: luma.shape[0] // 2 * 2, : luma.shape[1] // 2 * 2])
@@ -91,7 +90,7 @@ def unmarked_views(clips: Sequence[Path], count: int, *, seed: int = 0) -> Itera
     for n in range(count):
         path = clips[n * len(clips) // count]
         if path != opened:
-            opened, rendered = path, [luma for _, luma in read_luma(path)]
+            opened, rendered = path, [luma for _, luma in luma_planes(path)]
         first = int(rng.integers(2 * len(rendered)))
         frames, times = _played(rendered, path.stem, range(first, first + round(VIEW_SECONDS * FPS)))
         yield BenchClip(f"{path.stem} view {n}", _looked_at(frames, rng), times)
@@ -122,19 +121,6 @@ def _played(rendered: Sequence[np.ndarray], name: str, span: range) -> tuple[lis
         rng = np.random.default_rng([i, zlib.crc32(name.encode())])
         frames.append(_eight_bit(luma + GRAIN * rng.standard_normal(luma.shape, np.float32)))
     return frames, [i / FPS for i in range(len(frames))]
-
-
-def read_luma(path: Path) -> Iterator[tuple[float, np.ndarray]]:
-    """Time in seconds from the first frame and luma plane of every frame of a video.
-
-    Raises:
-        InputError: It is not a video that can be read.
-    """
-    info = probe(path)
-    unit = info.time_base[0] / info.time_base[1]
-    with VideoReader(info) as reader:
-        for frame in reader.frames():
-            yield (frame.pts - info.pts[0]) * unit, frame.planes[0]
 
 
 def _eight_bit(luma: np.ndarray) -> np.ndarray:

@@ -135,10 +135,14 @@ class Keys:
 
 @dataclass(frozen=True)
 class Verify:
-    """Say what a file declares about itself: manifest, signer, ingredients, watermark, marks."""
+    """Say what a file declares about itself: manifest, signer, ingredients, watermark, marks.
+
+    Exit code: 0 signed and unchanged; 1 nothing signed covers the file; 65 changed after it was signed, or made from
+    something that was; 66 not there. Of several files, the highest.
+    """
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Videos and pictures, ours or others'."""
+    """Videos and pictures, ours or others', and folders with a signed sequence."""
     json: bool = False
     """Print one JSON object per file."""
     verbose: Verbose = False

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gswap.media.probe import is_video, probe
-from gswap.media.read import VideoReader
-from gswap.output.verify import sentences, to_json, verify_file
+from gswap.foundation.errors import GswapError
+from gswap.media.probe import is_video
+from gswap.media.read import luma_planes
+from gswap.output.verify import printable, sentences, to_json, verify_file
 
 if TYPE_CHECKING:
     from gswap.apps.cli import provenance
@@ -18,24 +19,22 @@ if TYPE_CHECKING:
 
 
 def read_luma(path: Path) -> Iterator[tuple[float, np.ndarray]]:
-    """Time in seconds from the first frame and luma plane of every frame of a video."""
-    if not is_video(path):
-        return
-    info = probe(path)
-    unit = info.time_base[0] / info.time_base[1]
-    with VideoReader(info) as reader:
-        for frame in reader.frames():
-            yield (frame.pts - info.pts[0]) * unit, frame.planes[0]
+    """Times and luma planes of a video's frames; none for other files."""
+    return luma_planes(path) if is_video(path) else iter(())
 
 
 def verify(options: provenance.Verify, terminal: Terminal) -> int:
-    """Report on every file; the exit code is the worst one."""
-    worst = 0
+    """Report on every file, also when one cannot be read; the exit code is the highest one."""
+    highest = 0
     for path in options.files:
-        report = verify_file(path, read_luma=read_luma)
+        try:
+            report = verify_file(path, read_luma=read_luma)
+        except GswapError as error:
+            highest = max(highest, terminal.error(error))
+            continue
         terminal.emit("verify", **to_json(report))
-        terminal.say(str(path))
+        terminal.say(printable(str(path)))
         for sentence in sentences(report):
             terminal.say(f"  {sentence}")
-        worst = max(worst, report.exit_code)
-    return worst
+        highest = max(highest, report.exit_code)
+    return highest
