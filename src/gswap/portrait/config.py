@@ -94,6 +94,8 @@ class FitConfig:
     """1 - SSIM of 8x8 windows, stride 4."""
     weight_perceptual: float = 0.5
     """Perceptual loss, where one is handed in; from a third of the steps on, every fourth step."""
+    weight_guidance: float = 1.0
+    """Super-resolution guidance, where it is chosen; from a third of the steps on, every fourth step."""
     weight_background: float = 1.0
     """Background loss (eq. 15), outside the inpainting mask only."""
     weight_auxiliary: float = 0.5

@@ -17,10 +17,11 @@ from gswap.field.geometry import TrackGeometry
 from gswap.field.regularise import MeshLaplacian
 from gswap.foundation.errors import InputError
 from gswap.foundation.protocols import BodyModel, Rasterizer
-from gswap.foundation.types import BodyTrack, Progress, RgbImage, SwapSet, TargetSet, no_progress
+from gswap.foundation.types import BodyTrack, ImageStore, Progress, RgbImage, SwapSet, TargetSet, no_progress
 from gswap.portrait.checkpoint import Curve, read_checkpoint, write_checkpoint
 from gswap.portrait.config import FitConfig
 from gswap.portrait.frames import TrainingFrame, TrainingFrames
+from gswap.portrait.guidance import GuidingFrames, cut, guided_loss, is_guided
 from gswap.portrait.losses import PerceptualLoss, field_losses, image_losses
 from gswap.portrait.model import Portrait, Rendering, View, build_portrait
 from gswap.portrait.preview import preview_sheet
@@ -64,6 +65,7 @@ def fit_portrait(
     progress: Progress = no_progress,
     on_preview: Callable[[int, RgbImage], None] | None = None,
     perceptual: PerceptualLoss | None = None,
+    enlarged: ImageStore | None = None,
     start: Portrait | None = None,
 ) -> Portrait:
     """Distil a head-swapped data set into a portrait.
@@ -80,6 +82,7 @@ def fit_portrait(
         progress: Called after every step.
         on_preview: Called every ``cfg.preview_every`` steps with the step and a sheet (I_gen, I_out, head alone).
         perceptual: LPIPS or a relative; ``None`` = gradients and SSIM stand in for it.
+        enlarged: I_gen at twice its size by super-resolution (``portrait.guidance``); ``None`` = no guidance.
         start: Refine this portrait of the same person instead of beginning from grey.
 
     Raises:
@@ -103,6 +106,7 @@ def fit_portrait(
         initialise_colors(
             portrait, geometry, frames, unique[:: max(len(unique) // COLOR_FRAMES, 1)].tolist(), rasterize
         )
+    guiding = None if enlarged is None else GuidingFrames(enlarged, target, swap, drive, cfg)
     total = cfg.coarse_steps + cfg.fine_steps
     for step in range(len(curve.frames), total):
         if step >= cfg.coarse_steps and frames.divisor > 1:
@@ -119,6 +123,10 @@ def fit_portrait(
             loss = loss + REGULARISE_EVERY * field_losses(portrait.network.field, laplacian, cfg)
         if perceptual is not None and step >= total // 3 and step % PERCEPTUAL_EVERY == 0:
             loss = loss + cfg.weight_perceptual * perceptual(rendering.image, frame.image)
+        if guiding is not None and is_guided(step, total):
+            large = cut(guiding[t], np.random.default_rng((cfg.seed, step)))
+            rendered = _render(portrait, geometry, large, t, rasterize)
+            loss = loss + cfg.weight_guidance * guided_loss(rendered, large, cfg, perceptual)
         loss.backward()
         optimizer.step()
         portrait.visits[t] += 1

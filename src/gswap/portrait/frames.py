@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -72,8 +73,8 @@ def _span(first: int, last: int, limit: int) -> tuple[int, int]:
     return min(start, limit - size), size
 
 
-def cut_camera(camera: Camera, divisor: int, box: Box) -> Camera:
-    """Camera of a box in an image that is ``divisor`` times smaller."""
+def cut_camera(camera: Camera, divisor: float, box: Box) -> Camera:
+    """Camera of a box in an image that is ``divisor`` times smaller (below 1: larger)."""
     return Camera(
         camera.focal / divisor, camera.cx / divisor - box.x, camera.cy / divisor - box.y, box.width, box.height
     )
@@ -101,13 +102,20 @@ class TrainingFrames:
         target: The clip.
         swap: I_gen of the clip.
         drive: Track, for the cameras.
-        divisor: How much smaller the images are than the window.
+        divisor: How much smaller the images are than the window, a whole number.
         least_confidence: See :class:`~gswap.portrait.config.FitConfig`.
         budget: Bytes of decoded frames to keep; the least recently used go first.
     """
 
     def __init__(
-        self, target: TargetSet, swap: SwapSet, drive: BodyTrack, divisor: int, *, least_confidence: float, budget: int
+        self,
+        target: TargetSet,
+        swap: SwapSet,
+        drive: BodyTrack,
+        divisor: float,
+        *,
+        least_confidence: float,
+        budget: int,
     ) -> None:
         self._target, self._swap, self._drive = target, swap, drive
         self.divisor = divisor
@@ -131,6 +139,13 @@ class TrainingFrames:
         return TrainingFrame(image(0), image(3), matte, gate, mask_weight, weight, outside, camera)
 
     def _read(self, t: int) -> tuple[Box, UInt8[np.ndarray, "h w 11"]]:
+        planes, hole = self._planes(t)
+        divisor = int(self.divisor)
+        box = box_of(shrink(hole, divisor))
+        return box, pack([shrink(plane, divisor) for plane in planes], box)
+
+    def _planes(self, t: int) -> tuple[list[np.ndarray], UInt8[np.ndarray, "h w"]]:
+        """The fields of :class:`TrainingFrame` in the window's size, as ``uint8``, and M_inp."""
         target, swap = self._target, self._swap
         head, neck = swap.head[t], swap.neck[t]
         target_head, target_neck = target.head[t], target.neck[t]
@@ -145,7 +160,9 @@ class TrainingFrames:
             masks.pixel_weight(matte, swap.confidence[t], self._least),
             masks.outside(hole),
         ]
-        planes = [image, plate, matte, *((f * 255 + 0.5).astype(np.uint8) for f in floats)]
-        box = box_of(shrink(hole, self.divisor))
-        cuts = [np.atleast_3d(box.cut(shrink(p, self.divisor))) for p in planes]
-        return box, np.ascontiguousarray(np.concatenate(cuts, 2))
+        return [image, plate, matte, *((f * 255 + 0.5).astype(np.uint8) for f in floats)], hole
+
+
+def pack(planes: Sequence[np.ndarray], box: Box) -> UInt8[np.ndarray, "h w 11"]:
+    """A box of all planes, channel after channel."""
+    return np.ascontiguousarray(np.concatenate([np.atleast_3d(box.cut(plane)) for plane in planes], 2))
