@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from gswap.body.models import load_body
 from gswap.foundation.errors import InputError, OutputError
 from gswap.foundation.store import read_body_track
 from gswap.foundation.types import BodyTrack, RgbImage
@@ -18,8 +17,8 @@ from gswap.output.label import Label
 from gswap.output.manifest import Provenance, can_sign, sign_file
 from gswap.output.marks import container_tags
 from gswap.pipeline.observer import StepObserver
+from gswap.pipeline.parts import body_model
 from gswap.pipeline.steps.fit import PORTRAIT
-from gswap.pipeline.steps.track import BODY
 from gswap.pipeline.workspace import states
 from gswap.portrait.io import load_portrait
 from gswap.portrait.orbit import expression_track, orbit_track, render_alone
@@ -63,8 +62,8 @@ def write_orbit(
     folders = {s.step: work / s.step / s.fingerprint for s in states(work, ("retrack", "fit")) if s.done}
     if "fit" not in folders or "retrack" not in folders:
         raise InputError("Expected a fitted portrait in the workspace, found none.", hint="Run the swap.", path=work)
-    model = load_body(BODY)
     drive = read_body_track(folders["retrack"] / "drive.safetensors")
+    model = body_model(drive.shape.model)
     portrait = load_portrait(folders["fit"] / PORTRAIT, model)
     t = _start(drive, frame, work)
     angle = np.linspace(0, 2 * np.pi, FRAMES_PER_TURN, endpoint=False)

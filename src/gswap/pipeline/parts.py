@@ -9,7 +9,9 @@ from gswap.foundation import weights
 from gswap.pipeline.config import Job, Parts
 
 if TYPE_CHECKING:
-    from gswap.foundation.protocols import BodyModel, Embedder, HeadParser, Inpainter, Upscaler
+    from gswap.body.models.anny import AnnyModel
+    from gswap.body.models.smplx import SmplxModel
+    from gswap.foundation.protocols import Embedder, HeadParser, Inpainter, Upscaler
     from gswap.portrait.losses import PerceptualLoss
 
 
@@ -43,11 +45,11 @@ def chosen(parts: Parts, *names: str) -> dict[str, object]:
     return found
 
 
-def body_model(job: Job) -> BodyModel:
-    """The body of a job."""
+def body_model(name: str) -> AnnyModel | SmplxModel:
+    """The body of this name, as jobs and stored tracks name it."""
     from gswap.body.models import load_body
 
-    return load_body(job.parts.body, weights.file("smplx") if job.parts.body == "smplx" else None)
+    return load_body(name, weights.file("smplx") if name == "smplx" else None)
 
 
 def head_parser(job: Job) -> HeadParser | None:
@@ -88,7 +90,10 @@ def perceptual_loss(job: Job) -> PerceptualLoss | None:
     if job.parts.perceptual == "lpips-vgg":
         from gswap.metrics.lpips import load_lpips
 
-        return load_lpips(weights.path("lpips-vgg"))
+        distance = load_lpips(weights.path("lpips-vgg"), device=job.device)
+        if job.device == "cpu":
+            return distance
+        return lambda image, reference: distance(image.to(job.device), reference.to(job.device)).cpu()
     return None
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
-from gswap.body.models import load_body
+import numpy as np
+
 from gswap.foundation.protocols import Rasterizer
-from gswap.foundation.store import encode_png, hash_file, write_bytes
+from gswap.foundation.store import PngStore, encode_png, hash_file, write_bytes
 from gswap.foundation.types import RgbImage
 from gswap.pipeline.config import Job
+from gswap.pipeline.parts import body_model, chosen, perceptual_loss, upscaler
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import retrack, segment, swap
-from gswap.pipeline.steps.track import BODY
 from gswap.portrait.fit import fit_portrait
+from gswap.portrait.guidance import enlarge_generated
 from gswap.portrait.io import load_portrait, save_portrait
 from gswap.splat import get_rasterizer
 
@@ -21,7 +23,8 @@ PORTRAIT = "portrait.safetensors"
 
 def _config(job: Job) -> object:
     given = hash_file(job.portrait) if job.portrait is not None else None
-    return {"fit": job.settings.fit, "seed": job.seed, "portrait": given, "device": job.device, "threads": job.threads}
+    own = {"fit": job.settings.fit, "seed": job.seed, "portrait": given, "device": job.device, "threads": job.threads}
+    return own | chosen(job.parts, "perceptual", "upscaler")
 
 
 def rasterizer(job: Job) -> Rasterizer:
@@ -39,7 +42,7 @@ def rasterizer(job: Job) -> Rasterizer:
 
 def _run(context: StepContext) -> None:
     job, folders = context.job, context.folders
-    model = load_body(BODY)
+    model = body_model(job.parts.body)
     track = retrack.load_training_track(folders["retrack"])
     if job.portrait is not None:
         portrait = load_portrait(job.portrait, model)
@@ -50,9 +53,14 @@ def _run(context: StepContext) -> None:
     def on_preview(step: int, sheet: RgbImage) -> None:
         write_bytes(context.folder / f"preview{step:05d}.png", encode_png(sheet))
 
+    generated, enlarged = swap.load_swap(folders, len(track)), None
+    upscale = upscaler(job)
+    if upscale is not None:
+        enlarged = PngStore(context.folder / "enlarged", len(track))
+        enlarge_generated(generated.rgb, np.flatnonzero(track.valid).tolist(), upscale, enlarged, context.progress)
     portrait = fit_portrait(
         segment.load_target(folders, len(track)),
-        swap.load_swap(folders, len(track)),
+        generated,
         track,
         model,
         dataclasses.replace(job.settings.fit, seed=job.seed),
@@ -60,6 +68,8 @@ def _run(context: StepContext) -> None:
         state=context.folder,
         progress=context.progress,
         on_preview=on_preview,
+        perceptual=perceptual_loss(job),
+        enlarged=enlarged,
     )
     save_portrait(context.folder / PORTRAIT, portrait)
 

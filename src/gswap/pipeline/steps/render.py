@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gswap.body.models import load_body
 from gswap.foundation.store import PngStore, read_body_track
 from gswap.foundation.types import Render
 from gswap.pipeline.config import Job
+from gswap.pipeline.parts import body_model
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import fit, ingest, segment, swap
-from gswap.pipeline.steps.track import BODY
 from gswap.portrait.drive import render_portrait
 from gswap.portrait.io import load_portrait
 
@@ -23,7 +22,7 @@ def _config(job: Job) -> object:
 
 def _run(context: StepContext) -> None:
     job, folders = context.job, context.folders
-    model = load_body(BODY)
+    model = body_model(job.parts.body)
     drive = read_body_track(folders["retrack"] / "drive.safetensors")
     count = len(drive)
     stores = {name: PngStore(context.folder / name, count) for name in STORES}

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from gswap.body.bias import retrack, retrack_fully
-from gswap.body.models import load_body
 from gswap.foundation.store import read_body_track, read_face_track, write_body_track, write_face_track
 from gswap.foundation.types import BodyTrack
 from gswap.perception.clip import landmarks_near
 from gswap.pipeline.config import Job
+from gswap.pipeline.parts import body_model
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import segment, swap
-from gswap.pipeline.steps.track import BODY
 
 SAMPLES = 40
 """Frames of I_gen that are looked at: shape and bias are constant over a clip."""
@@ -58,11 +57,12 @@ def _run(context: StepContext) -> None:
 
     found = landmarks_near(generated.rgb, hints, context.job.settings.perceive, progress=context.progress)
     gen_faces = faces_of_generated(faces, {t: to_frame(t, points) for t, points in found.items()})
+    model = body_model(context.job.parts.body)
     if cfg.retracking == "full":
-        own, drive = retrack_fully(gen_faces, body, load_body(BODY), cfg, progress=context.progress)
+        own, drive = retrack_fully(gen_faces, body, model, cfg, progress=context.progress)
         write_body_track(context.folder / TRAIN, own)
     else:
-        drive = retrack(gen_faces, body, load_body(BODY), cfg)
+        drive = retrack(gen_faces, body, model, cfg)
     write_face_track(context.folder / "gen_faces.safetensors", gen_faces)
     write_body_track(context.folder / DRIVE, drive)
     context.notes |= {"frames": len(found)}

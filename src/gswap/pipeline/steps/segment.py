@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from gswap.body.models import load_body
 from gswap.foundation.protocols import BodyModel
 from gswap.foundation.store import (
     PngStore,
@@ -28,10 +27,9 @@ from gswap.media.sequences import read_mask_sequence
 from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.pipeline.config import Job
 from gswap.pipeline.masking import cut, subject_of
-from gswap.pipeline.parts import chosen, head_parser, plate_inpainter
+from gswap.pipeline.parts import body_model, chosen, head_parser, plate_inpainter
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import ingest, perceive
-from gswap.pipeline.steps.track import BODY
 from gswap.segmentation.adapters.parsing import with_parsed_head
 from gswap.segmentation.adapters.user import with_user_head
 from gswap.segmentation.person import person_around
@@ -58,7 +56,7 @@ class _Segmenting:
         self.clip = ingest.load_clip(context.folders["ingest"], context.job)
         self.faces = read_face_track(context.folders["perceive"] / "faces.safetensors")
         self.body = read_body_track(context.folders["track"] / "body.safetensors")
-        self.model: BodyModel = load_body(BODY)
+        self.model: BodyModel = body_model(self.job.parts.body)
         self.subject = subject_of(self.faces, self.body, self.model, self.cfg)
         self.window = self.subject.window
         self.frame_size = (self.clip.info.width, self.clip.info.height)

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from gswap.body.models import load_body
 from gswap.foundation.store import PngStore, hash_file, read_body_track, read_face_track, read_json, write_json
 from gswap.foundation.types import SwapFrame, SwapSet
 from gswap.pipeline.config import Job
 from gswap.pipeline.diffusing import Cast, paint_clip, painter_config
+from gswap.pipeline.parts import body_model
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import segment
-from gswap.pipeline.steps.track import BODY
 from gswap.swap.embedded.swapper import EmbeddedSwapper
 from gswap.swap.generated import GeneratedFrames
 from gswap.swap.reenact import EmbeddedReenactor
@@ -48,7 +47,7 @@ def _run(context: StepContext) -> None:
         photo_faces = read_face_track(folders["perceive"] / "photo_faces.safetensors")
         photo_body = read_body_track(folders["track"] / "photo_body.safetensors")
         cfg = dataclasses.replace(job.settings.swap, mouth=job.mouth)
-        model = load_body(BODY)
+        model = body_model(job.parts.body)
         swapper = EmbeddedSwapper(target, faces, body, photos, photo_faces, photo_body, model, cfg)
         make, advice = swapper.frame, swapper.advice()
         choices = {str(t): dict(swapper.choice(t)) for t in range(count) if body.valid[t]}

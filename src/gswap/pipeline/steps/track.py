@@ -7,24 +7,24 @@ import dataclasses
 import numpy as np
 
 from gswap.body.fit import fit_track
-from gswap.body.models import load_body
 from gswap.foundation.store import read_face_track, write_body_track
 from gswap.pipeline.config import Job
+from gswap.pipeline.parts import body_model, chosen
 from gswap.pipeline.runner import Step, StepContext
 
 BODY = "anny"
-"""The body of the recipe ``embedded``."""
+"""The body where nobody chooses one."""
 
 
 def _config(job: Job) -> object:
     # What only the later retracking reads must not repeat this step and all that follows it.
     cfg = dataclasses.replace(job.settings.track, retracking="bias", retrack_frames=0)
-    return {"track": cfg, "body": BODY}
+    return {"track": cfg, "body": job.parts.body, **chosen(job.parts, "body")}
 
 
 def _run(context: StepContext) -> None:
     cfg = context.job.settings.track
-    model = load_body(BODY)
+    model = body_model(context.job.parts.body)
     photo_faces = read_face_track(context.folders["perceive"] / "photo_faces.safetensors")
     faces = read_face_track(context.folders["perceive"] / "faces.safetensors")
     photos = fit_track(photo_faces, model, cfg, photos=True, progress=context.progress)
