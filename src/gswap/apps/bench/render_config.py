@@ -16,7 +16,7 @@ class RenderBenchConfig:
     """The workspace of a swap: its track moves the portrait over its plates. Needed with ``--portrait``."""
     size: int = 512
     """Width and height of the pictures, pixels."""
-    texels: tuple[int, ...] = (350, 238, 480)
+    texels: tuple[int, ...] = (350, 192, 510)
     """UV maps of the synthetic portraits: about 35k (the default of a swap), 16k and 65k Gaussians."""
     frames: int = 60
     """Frames of each run; the tracks and plates of longer clips are cut to it."""
