@@ -103,7 +103,7 @@ def new_record(
         target=target,
     )
     if missing := _content_problems(record):
-        raise ConsentError(missing[0])
+        raise ConsentError(missing[0], hint="`gswap consent new --help` lists what a record holds.")
     return record
 
 
@@ -175,10 +175,15 @@ def _content_problems(record: ConsentRecord) -> list[str]:
     """What the record itself lacks, whatever the job."""
     missing = []
     roles = {person.role for person in record.people}
+    missing += [
+        f"The consent record gives no name for the {p.role} person." for p in record.people if not p.name.strip()
+    ]
     if record.kind == "consent":
         missing += [f"The consent record names no {role} person." for role in get_args(Role) if role not in roles]
         missing += [
-            f"The consent record gives no contact for {p.name}." for p in record.people if not p.contact.strip()
+            f"The consent record gives no contact for the {p.role} person."
+            for p in record.people
+            if not p.contact.strip()
         ]
         if not record.scope.uses:
             missing.append("The consent record lists no uses (scope.uses).")
@@ -186,7 +191,6 @@ def _content_problems(record: ConsentRecord) -> list[str]:
             missing.append("The consent record lists no territories (scope.territories).")
     elif record.allow != Allowances():
         missing.append(f'A record of kind "{record.kind}" cannot allow label or watermark to be turned off.')
-    missing += ["The consent record has a person without a name." for p in record.people if not p.name.strip()]
     if not record.scope.project.strip():
         missing.append("The consent record names no project (scope.project).")
     if record.valid_until < record.valid_from:
