@@ -84,6 +84,7 @@ class Field(nn.Module):
         grey = torch.cat([torch.full((n, 3), 0.5), torch.zeros(n, FEATURES - 3)], 1)
         self.features = nn.Parameter(grey)
         self.register_buffer("initial_features", grey.clone(), persistent=False)
+        self.register_buffer("hold", torch.ones(n, 1), persistent=False)
         self.initial_opacity = float(opacity)
         self.opacity_logit = nn.Parameter(torch.logit(torch.full((n,), float(opacity))))
         self.log_scale = nn.Parameter(log_scale.clone())
@@ -108,6 +109,8 @@ class Field(nn.Module):
     initial_log_scale: Float[Tensor, "n 3"]
     initial_features: Float[Tensor, "n 8"]
     """What the features are held to where pixels say little."""
+    hold: Float[Tensor, "n 1"]
+    """How firmly each Gaussian is held to its beginning: 1 = a usual one, more where fewer pixels show it."""
     movable: Float[Tensor, "n 1"]
     """0 on the eyeballs, which keep their shape: a Gaussian that left them would shine through closed lids."""
     towards_back: Float[Tensor, "n 3"]

@@ -7,11 +7,15 @@ import math
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.spatial import KDTree
 from torch import Tensor
 
+from gswap.field.binding import Binding
 from gswap.field.field import Field
-from gswap.field.surface import Surface
+from gswap.field.surface import Surface, face_frames
 
+NEIGHBOURS = 6
+"""Gaussians that an offset is compared with."""
 LARGEST_SCALE = 0.02
 """Metres: larger Gaussians are pulled back."""
 
@@ -33,6 +37,28 @@ class MeshLaplacian:
         return total * self.inverse_degree.to(values)
 
 
+class Neighbours:
+    """The nearest Gaussians of every Gaussian at rest, for what ought to change smoothly along the surface."""
+
+    def __init__(self, surface: Surface, binding: Binding) -> None:
+        frames, _ = face_frames(surface.vertices, surface.faces)
+        corners = surface.vertices[surface.faces[binding.face]]
+        points = (corners * binding.bary[..., None]).sum(1)
+        _, nearest = KDTree(points).query(points, k=NEIGHBOURS + 1)
+        index = np.asarray(nearest)[:, 1:]
+        self.frames = torch.from_numpy(frames[binding.face].astype(np.float32))
+        self.index: Int[Tensor, "nk"] = torch.from_numpy(index.astype(np.int64).reshape(-1))
+
+    def roughness(self, field: Field) -> Float[Tensor, ""]:
+        """Mean squared difference between an offset and those around it, in the rest frame.
+
+        Neighbours that leave the surface apart from each other leave holes that only other views show.
+        """
+        moved = torch.bmm(self.frames, (field.offset * field.movable)[..., None])[..., 0]
+        around = moved.index_select(0, self.index).view(-1, NEIGHBOURS, 3).mean(1)
+        return (field.hold[:, 0] * (moved - around).square().sum(1)).mean()
+
+
 def squared_norm(values: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """Mean squared length of the rows."""
     return values.square().sum(1).mean()
@@ -44,10 +70,25 @@ def offset_in_depth(field: Field) -> Float[Tensor, ""]:
     A clip shows a head mostly from the front, where moving a Gaussian along the line of sight changes no pixel: left
     alone it would wander, and be a floater from any other side.
     """
-    return (field.offset * field.towards_back).sum(1).square().mean()
+    return (field.hold[:, 0] * (field.offset * field.towards_back).sum(1).square()).mean()
+
+
+def feature_tether(field: Field) -> Float[Tensor, ""]:
+    """Features stay near those that the pictures were first projected to.
+
+    Along the outline of the face, where the surface is seen edge-on, many Gaussians share a pixel and only their sum
+    is known; the smallest change that explains it keeps the sides of the head free of confetti.
+    """
+    return (field.hold * (field.features - field.initial_features).square()).mean()
+
+
+def opacity_tether(field: Field) -> Float[Tensor, ""]:
+    """Opacity logits stay near their initial value: what hides behind others must not dissolve or harden."""
+    initial = math.log(field.initial_opacity / (1 - field.initial_opacity))
+    return (field.hold[:, 0] * (field.opacity_logit - initial).square()).mean()
 
 
 def scale_tether(field: Field) -> Float[Tensor, ""]:
     """Log scales stay near their initial values and never grow large."""
     too_large = (field.log_scale - math.log(LARGEST_SCALE)).clamp(min=0)
-    return (field.log_scale - field.initial_log_scale).square().mean() + 100 * too_large.square().mean()
+    return (field.hold * (field.log_scale - field.initial_log_scale).square()).mean() + 100 * too_large.square().mean()

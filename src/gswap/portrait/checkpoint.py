@@ -22,6 +22,8 @@ from gswap.portrait.model import Portrait
 CHECKPOINT = "checkpoint.safetensors"
 CURVE = "losses.jsonl"
 MOMENTS = ("exp_avg", "exp_avg_sq")
+HELD = ("initial_features", "hold")
+"""Buffers of the field that only the fit needs: what the tethers hold to."""
 
 
 class Curve(NamedTuple):
@@ -50,6 +52,7 @@ def write_checkpoint(
     """Store the state after ``len(curve.frames)`` steps (each file atomically, the curve first)."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = portrait_arrays(portrait)
+    arrays |= {f"held.{name}": getattr(portrait.network.field, name).numpy() for name in HELD}
     for name, parameter in names.items():
         state = optimizer.state.get(parameter, {})
         if state:
@@ -83,6 +86,8 @@ def read_checkpoint(
         portrait.network.load_state_dict(state)
     except RuntimeError as error:
         raise InputError("The checkpoint does not fit this job.", hint="Delete it.", path=path) from error
+    for name in HELD:
+        getattr(portrait.network.field, name).copy_(torch.from_numpy(arrays[f"held.{name}"]))
     portrait.visits[:] = arrays["visits"]
     for name, parameter in names.items():
         if f"adam.{name}.step" in arrays:

@@ -108,8 +108,14 @@ class FitConfig:
     """Length of the offsets."""
     weight_offset_depth: float = 3e2
     """Length of the offsets along the line from the face to the back of the head, which a frontal clip cannot see."""
+    weight_offset_roughness: float = 1e3
+    """Difference between an offset and those of its neighbours: holes that only other views would show."""
     weight_correction: float = 1e1
     """Length of the pose corrections."""
+    weight_features: float = 1.0
+    """Distance of the features from those that the pictures were first projected to."""
+    weight_opacity: float = 1e-2
+    """Distance of the opacity logits from their initial value."""
     weight_scale: float = 1e-2
     """Distance of the log scales from their initial values."""
     weight_condition: float = 1e-3

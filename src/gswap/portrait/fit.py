@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gswap.field.field import Gaussians
 from gswap.field.geometry import TrackGeometry
-from gswap.field.regularise import MeshLaplacian
+from gswap.field.regularise import MeshLaplacian, Neighbours
 from gswap.foundation.errors import InputError
 from gswap.foundation.protocols import BodyModel, Rasterizer
 from gswap.foundation.types import BodyTrack, ImageStore, Progress, RgbImage, SwapSet, TargetSet, no_progress
@@ -34,6 +34,8 @@ RIM = 2
 """Pixels along the rim of the head that give no colour: a little background is mixed into them."""
 SEEN = 0.05
 """Gaussians with less total weight than this in those frames take the colour of the nearest seen one."""
+MOST_HELD = 30.0
+"""How much more firmly Gaussians that hardly show are held to their initial values than usual ones."""
 DAMPING = {
     "field.features": 6e-3,
     "field.opacity_logit": 2e-3,
@@ -97,7 +99,7 @@ def fit_portrait(
     optimizer = _optimizer(names, len(portrait.binding), cfg)
     curve = Curve([], []) if state is None else read_checkpoint(state, portrait, optimizer, names)
     geometry = TrackGeometry(portrait.surface, portrait.binding, drive, model)
-    laplacian = MeshLaplacian(portrait.surface)
+    laplacian, neighbours = MeshLaplacian(portrait.surface), Neighbours(portrait.surface, portrait.binding)
 
     divisor = cfg.divisor(*target.window.size)
     frames = _frames(target, swap, drive, divisor, cfg)
@@ -120,7 +122,7 @@ def fit_portrait(
         losses = image_losses(rendering, frame)
         loss = losses.total(cfg)
         if step % REGULARISE_EVERY == 0:
-            loss = loss + REGULARISE_EVERY * field_losses(portrait.network.field, laplacian, cfg)
+            loss = loss + REGULARISE_EVERY * field_losses(portrait.network.field, laplacian, neighbours, cfg)
         if perceptual is not None and step >= total // 3 and step % PERCEPTUAL_EVERY == 0:
             loss = loss + cfg.weight_perceptual * perceptual(rendering.image, frame.image)
         if guiding is not None and is_guided(step, total):
@@ -226,6 +228,7 @@ def _adopt(portrait: Portrait, start: Portrait) -> None:
                 f"The portrait to refine does not fit the job ({name}).", hint="Use the same shape and configuration."
             )
         own[name].copy_(value)
+    portrait.network.field.initial_features.copy_(portrait.network.field.features.detach())
 
 
 # ---------------------------------------------------------------- one frame
@@ -267,7 +270,8 @@ def initialise_colors(
         inner = -F.max_pool2d(-frame.matte[None, None], 2 * RIM + 1, 1, RIM)[0, 0]
         solid = (inner > OPAQUE).float() * frame.weight
         seen = torch.zeros_like(image)
-        seen[:3], seen[3] = frame.image[0] * solid, solid
+        added = frame.image[0] - (1 - frame.matte) * frame.plate[0]  # the plate that shines through is known
+        seen[:3], seen[3] = added * solid, frame.matte * solid
         (back,) = torch.autograd.grad(image, features, seen)
         sums.index_add_(0, posed.visible, back[:, :4])
     colors, weights = sums[:, :3].numpy(), sums[:, 3].numpy()
@@ -280,6 +284,9 @@ def initialise_colors(
     _, nearest = KDTree(points[known]).query(points[~known])
     mean[~known] = mean[known][nearest]
     field.features[:, :3] = torch.from_numpy(mean)
+    field.initial_features.copy_(field.features)
+    usual = float(np.median(weights[known]))
+    field.hold[:, 0] = torch.from_numpy(np.clip(usual / np.maximum(weights, 1e-6), 1, MOST_HELD))
 
 
 @torch.no_grad()

@@ -10,7 +10,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gswap.field.field import Field
-from gswap.field.regularise import MeshLaplacian, offset_in_depth, scale_tether, squared_norm
+from gswap.field.regularise import (
+    MeshLaplacian,
+    Neighbours,
+    feature_tether,
+    offset_in_depth,
+    opacity_tether,
+    scale_tether,
+    squared_norm,
+)
 from gswap.portrait.config import FitConfig
 from gswap.portrait.frames import TrainingFrame
 from gswap.portrait.model import Rendering
@@ -105,15 +113,17 @@ def ssim_loss(image: Image, reference: Image, weight: Map, window: int = 8, stri
     return ((1 - luminance * structure) * F.avg_pool2d(weight[None, None], window, stride)).mean()
 
 
-def field_losses(field: Field, laplacian: MeshLaplacian, cfg: FitConfig) -> Float[Tensor, ""]:
+def field_losses(field: Field, laplacian: MeshLaplacian, neighbours: Neighbours, cfg: FitConfig) -> Float[Tensor, ""]:
     """The weighted regularisers."""
     total = cfg.weight_scale * scale_tether(field) + cfg.weight_condition * field.condition.square().mean()
+    total = total + cfg.weight_features * feature_tether(field) + cfg.weight_opacity * opacity_tether(field)
     if cfg.vertex_offsets:
         total = total + cfg.weight_delta_laplacian * squared_norm(laplacian(field.delta))
         total = total + cfg.weight_delta * squared_norm(field.delta)
     if cfg.offsets:
         total = total + cfg.weight_offset * squared_norm(field.offset)
         total = total + cfg.weight_offset_depth * offset_in_depth(field)
+        total = total + cfg.weight_offset_roughness * neighbours.roughness(field)
     if cfg.correct_pose:
         total = total + cfg.weight_correction * squared_norm(field.correction)
     return total
