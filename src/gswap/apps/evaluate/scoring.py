@@ -7,7 +7,7 @@ Medians are removed at the end.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -115,6 +115,9 @@ def score(samples: Iterable[Sample], count: int, photos: SourceFaces, tools: Ins
     index: list[int] = []
     for sample in samples:
         height, width = sample.rgb.shape[:2]
+        # The clip's face is read exactly as the results' are, not taken from the track: an unchanged clip scores 0.
+        own = tools.find(sample.rgb, sample.landmarks)
+        sample = sample if own is None else replace(sample, landmarks=own)
         if parameters is None:
             parameters = tools.parameters(count, width, height)
         index.append(sample.index)

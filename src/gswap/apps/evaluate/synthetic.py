@@ -33,6 +33,7 @@ class SyntheticCase:
     seed_source: int = DEMO_SOURCE
     seed_target: int = DEMO_TARGET
     photos: int = 8
+    photo_side: int = 512
 
 
 PLAIN = SyntheticCase("synthetic", MotionConfig(yaw=14.0))
@@ -59,7 +60,7 @@ def make_pair(case: SyntheticCase, folder: Path, *, side: int, frames: int, obse
     a, b = make_person(case.seed_source), make_person(case.seed_target)
     scene = make_scene(case.seed_target, "studio", head_fraction=0.5)
     motion = make_motion(case.seed_target, frames, FPS, case.motion)
-    write_photos(a, folder / "source", case.photos, 512, seed=case.seed_source)
+    write_photos(a, folder / "source", case.photos, case.photo_side, seed=case.seed_source)
     observer.started(f"render {case.name}", 1, 1)
 
     def pictures(person, store: PngStore | None) -> Iterator[RgbImage]:
