@@ -3,6 +3,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
 
 .PHONY: demo test install lint types imports check native clean help
 
@@ -11,31 +12,42 @@ help:
 	@echo "make test   install, run the tests"
 	@echo "make check  lint, types and import rules"
 
-$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/gswap/native/*.cpp) $(wildcard src/gswap/native/*.h) $(wildcard src/gswap/native/kernels/*)
+INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/gswap/native/*.cpp) $(wildcard src/gswap/native/*.h) $(wildcard src/gswap/native/kernels/*)
+
+define INSTALL
 	@python=""; for p in python3.11 python3.12; do if $$p -c 'import venv, ensurepip' >/dev/null 2>&1; then python=$$p; break; fi; done; \
 	if [ -z "$$python" ]; then for p in python3 python; do if $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' >/dev/null 2>&1; then python=$$p; break; fi; done; fi; \
 	if [ -z "$$python" ]; then echo "gswap needs Python 3.11 or 3.12 with venv (Debian: apt-get install python3-venv)." >&2; exit 1; fi; \
 	test -x $(PY) || $$python -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev]'
-	@touch $(STAMP)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '$(1)'
+endef
 
-install: $(STAMP)
+$(STAMP): $(INPUTS)
+	$(call INSTALL,.)
+	@touch $@
+
+# What only developing and testing need: linters, and the libraries of the paper's recipe for its tests on tiny models.
+$(DEV): $(INPUTS)
+	$(call INSTALL,.[dev])
+	@touch $(STAMP) $@
+
+install: $(DEV)
 
 demo: $(STAMP)
 	$(VENV)/bin/gswap demo --out demo
 
-test: $(STAMP)
+test: $(DEV)
 	$(PY) -m pytest
 
-lint: $(STAMP)
+lint: $(DEV)
 	$(VENV)/bin/ruff check src tests scripts benchmarks examples
 	$(VENV)/bin/ruff format --check src tests scripts benchmarks examples
 
-types: $(STAMP)
+types: $(DEV)
 	$(VENV)/bin/pyright
 
-imports: $(STAMP)
+imports: $(DEV)
 	$(VENV)/bin/lint-imports
 
 check: lint types imports
