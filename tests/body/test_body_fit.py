@@ -1,3 +1,4 @@
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,8 @@ from gswap.body.config import FitConfig
 from gswap.body.draw import draw_overlay
 from gswap.body.fit import fit_track, observe, runs, start
 from gswap.body.gauss_newton import Observations, Priors, States, linearise, project, solve_shot
-from gswap.body.landmark_model import gaze_rotation, landmark_model
+from gswap.body.landmark_errors import head_axes, plain_errors, view_angles, view_features
+from gswap.body.landmark_model import gaze_rotation, landmark_model, landmark_weights
 from gswap.body.lids import follow_gaze
 from gswap.body.models import load_body
 from gswap.body.offsets import spread_offsets
@@ -24,8 +26,16 @@ NOISE_PIXELS = 0.5
 
 
 @pytest.fixture(scope="module")
-def model():
+def shipped():
     return load_body("anny")
+
+
+@pytest.fixture(scope="module")
+def model(shipped):
+    """The shipped body under a detector whose landmarks err independently."""
+    plain = copy(shipped)
+    plain.landmark_errors = plain_errors(landmark_weights(plain.landmark_spread), len(plain.free_actions))
+    return plain
 
 
 def moving_person(model, count=30, seed=0, **shape) -> BodyTrack:
@@ -157,7 +167,8 @@ def test_the_same_input_gives_the_same_bytes(model, faces, fitted):
 
 def test_jacobian_against_finite_differences(model, truth, faces):
     lm = landmark_model(model)
-    shape = lm.face_shape(np.full(lm.space.basis.shape[1], 0.05), np.random.default_rng(0).normal(0, 1e-3, (468, 3)))
+    shape = lm.face_shape(np.full(lm.space.basis.shape[1], 0.05))
+    shape = replace(shape, offsets=np.random.default_rng(0).normal(0, 1e-3, (468, 3)))
     states = States(truth.rotation[:1], truth.translation[:1], np.full((1, 2, 2), 0.1), np.full((1, len(lm.free)), 0.2))
     obs = Observations(faces.landmarks[:1, :, :2], np.ones(1), np.array([FOCAL]), np.array([SIZE]) / 2)
     line = linearise(lm, shape, states, obs, 0)
@@ -167,7 +178,56 @@ def test_jacobian_against_finite_differences(model, truth, faces):
         step = np.zeros_like(values)
         step[0, k] = 1e-5
         high, low = (project(lm, shape, States.unstack(values + s), obs)[0] for s in (step, -step))
-        np.testing.assert_allclose((high - low) / 2e-5 / scale, line.jacobian[:, :, k], atol=2e-5)
+        np.testing.assert_allclose((high - low).ravel() / 2e-5 / scale, line.jacobian[:, k], atol=2e-5)
+
+
+def test_the_detectors_shift_is_in_the_jacobian(shipped, truth, faces):
+    lm = landmark_model(shipped)
+    shape = lm.face_shape(np.zeros(lm.space.basis.shape[1]), np.linspace(-1, 1, len(lm.errors.person)))
+    states = States(truth.rotation[:1], truth.translation[:1], np.full((1, 2, 2), 0.1), np.full((1, len(lm.free)), 0.2))
+    obs = Observations(faces.landmarks[:1, :, :2], np.ones(1), np.array([FOCAL]), np.array([SIZE]) / 2)
+    line = linearise(lm, shape, states, obs, 0)
+    scale = FOCAL * 0.09 / states.translation[0, 2]
+    np.testing.assert_allclose(
+        (project(lm, shape, states, obs)[0] - obs.landmarks[0]).ravel() / scale, line.residual, atol=1e-9
+    )
+    values = states.stack()
+    for k in range(6, values.shape[1], 3):  # the shift's own change with the pose is left out on purpose: it is small
+        step = np.zeros_like(values)
+        step[0, k] = 1e-5
+        high, low = (project(lm, shape, States.unstack(values + s), obs)[0] for s in (step, -step))
+        np.testing.assert_allclose((high - low).ravel() / 2e-5 / scale, line.jacobian[:, k], atol=2e-5)
+
+
+def test_common_errors_are_weighed_by_the_inverse_covariance(shipped, truth, faces):
+    lm = landmark_model(shipped)
+    shape = lm.face_shape(np.zeros(lm.space.basis.shape[1]))
+    states = States(truth.rotation[:1], truth.translation[:1], np.zeros((1, 2, 2)), np.zeros((1, len(lm.free))))
+    obs = Observations(faces.landmarks[:1, :, :2], np.ones(1), np.array([FOCAL]), np.array([SIZE]) / 2)
+    line = linearise(lm, shape, states, obs, 0)
+    covariance = np.diag(1 / line.weight) + line.modes @ line.modes.T
+    expected = np.linalg.solve(covariance, line.jacobian)
+    np.testing.assert_allclose(line.informed(line.jacobian), expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+    common = line.modes @ (line.modes.T @ np.linalg.solve(covariance, line.residual))
+    np.testing.assert_allclose(line.explained(), common, atol=1e-9)
+
+
+def test_a_detector_that_errs_as_studied_does_not_mislead(shipped, truth, faces):
+    """Landmarks shifted as the detector shifts them give the true motion back."""
+    lm = landmark_model(shipped)
+    marks = faces.landmarks.copy()
+    for t in range(len(truth)):
+        turn = rotvec_to_matrix(truth.rotation[t])
+        view = view_features(*view_angles(turn, truth.translation[t]))
+        shift = lm.errors.shift(view, np.zeros((2, 2)), truth.actions[t, lm.free]) @ head_axes(turn)
+        marks[t, :, :2] += shift * FOCAL * 0.09 / truth.translation[t, 2]
+    found = fit_track(replace(faces, landmarks=marks), shipped, FitConfig())
+    difference = np.swapaxes(rotvec_to_matrix(truth.rotation), -1, -2) @ rotvec_to_matrix(found.rotation)
+    u, _, v = np.linalg.svd(difference.sum(0))
+    errors = np.degrees(np.linalg.norm(matrix_to_rotvec(difference @ (u @ v).T), axis=1))
+    assert np.median(errors) < 1.0
+    raw = fit_track(faces, shipped, FitConfig())
+    assert found.residual.mean() < raw.residual.mean(), "unshifted landmarks are not what this detector reports"
 
 
 def test_shape_slopes_against_the_model(model):

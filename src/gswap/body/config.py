@@ -15,13 +15,13 @@ class FitConfig:
     focal_ratio: float = 2.2
     """Focal length in units of the image's longer side. A face does not determine it; give it when you know it."""
     shape_prior: float = 10.0
-    """Strength of the prior that pulls the face towards the mean one, 1 = the spread of real faces.
+    """Strength of the prior that pulls the face towards the mean one, 1 = the spread of the model's people.
 
     Landmarks carry errors that look like shape: a weak prior makes the face worse than the mean one.
     """
-    offset_prior: float = 2.0
+    offset_prior: float = 8.0
     """Strength of the prior against free offsets of the skin from the model's shapes."""
-    action_prior: float = 1.0
+    action_prior: float = 0.7
     """Strength of the prior against facial actions."""
     smoothness: float = 1.0
     """Strength of the temporal terms; 0 fits every frame on its own."""

@@ -152,8 +152,7 @@ def fit_faces(
     for _ in range(_SHAPE_ROUNDS):
         slopes = lm.shape_slopes(shape.parameters)
         for _ in range(_STEPS_PER_SLOPE):
-            parameters, key_states = solve_with_shape(lm, shape, key_states, key_obs, priors, slopes, cfg.shape_prior)
-            shape = lm.face_shape(parameters)
+            shape, key_states = solve_with_shape(lm, shape, key_states, key_obs, priors, slopes, cfg.shape_prior)
     wander = WANDER_SHARE * lm.body.landmark_spread[:SKIN_COUNT]
     sigma = np.hypot(OFFSET_SIGMA, wander) / np.sqrt(max(cfg.offset_prior, 1e-9))
     for _ in range(_OFFSET_ROUNDS):

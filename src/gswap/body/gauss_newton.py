@@ -7,18 +7,19 @@ the eye distance, weighted robustly; priors and temporal terms are quadratic, so
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.linalg import solveh_banded
 
+from gswap.body.landmark_errors import head_axes, view_angles, view_features
 from gswap.body.landmark_model import (
     COUNT,
     IRISES,
     REFERENCE_EYE_DISTANCE,
     FaceShape,
     LandmarkModel,
-    landmark_weights,
     turned_irises,
 )
 from gswap.foundation.geometry import rotvec_to_matrix
@@ -26,16 +27,15 @@ from gswap.foundation.geometry import rotvec_to_matrix
 POSE = slice(0, 6)
 GAZE = slice(6, 10)
 ACTIONS = slice(10, None)
-NOISE = 0.01
-"""Share of the eye distance: standard deviation of a landmark."""
-INDEPENDENT = 0.05
-"""Landmark errors are correlated: so many independent observations per landmark."""
-OUTLIER = 6.0
-"""Standard deviations beyond which a landmark's pull stops growing."""
+OUTLIER = 0.06
+"""Share of the eye distance beyond which a landmark's pull stops growing."""
+HIDDEN_IRIS = 0.02
+"""Weight of the iris of a closed eye."""
 ACTION_SIGMA = 0.5
 ACTION_SPARSITY = 0.4
 """Constant pull of an action towards zero."""
-GAZE_SIGMA = 0.35
+GAZE_SIGMA = (0.05, 0.35)
+"""Radians: how far people look up or down, and sideways, against their head."""
 VERGENCE_SIGMA = (0.02, 0.08)
 """Radians: how far the two eyes' gaze may differ upwards and sideways."""
 ACCELERATION_SIGMA = (0.012, 0.012, 0.012, 1e-3, 1e-3, 3e-3)
@@ -93,14 +93,38 @@ class States:
 
 @dataclass(frozen=True)
 class Linearised:
-    """One frame's residuals around the current estimate."""
+    """One frame's residuals around the current estimate, in shares of the eye distance."""
 
-    residual: Float[np.ndarray, "478 2"]
-    """Shares of the eye distance."""
-    weight: Float[np.ndarray, "478"]
-    jacobian: Float[np.ndarray, "478 2 n"]
+    residual: Float[np.ndarray, "956"]
+    """x and y of every landmark in turn."""
+    weight: Float[np.ndarray, "956"]
+    """Inverse variance of the landmarks' independent errors."""
+    jacobian: Float[np.ndarray, "956 n"]
     point_jacobian: Float[np.ndarray, "478 2 3"]
     """By a displacement of the landmark in head coordinates."""
+    modes: Float[np.ndarray, "956 m"]
+    """Directions in which landmarks err together, one standard deviation long."""
+
+    def informed(self, columns: Float[np.ndarray, "956 k"]) -> Float[np.ndarray, "956 k"]:
+        """``columns`` times the inverse covariance of the residual (Woodbury's identity)."""
+        scaled = self.weight[:, None] * columns
+        if not self.modes.shape[1]:
+            return scaled
+        return scaled - self._weighted_modes @ np.linalg.solve(self._inner, self.modes.T @ scaled)
+
+    def explained(self) -> Float[np.ndarray, "956"]:
+        """The part of the residual that the common errors explain best."""
+        if not self.modes.shape[1]:
+            return np.zeros_like(self.residual)
+        return self.modes @ np.linalg.solve(self._inner, self._weighted_modes.T @ self.residual)
+
+    @cached_property
+    def _weighted_modes(self) -> Float[np.ndarray, "956 m"]:
+        return self.weight[:, None] * self.modes
+
+    @cached_property
+    def _inner(self) -> Float[np.ndarray, "m m"]:
+        return np.eye(self.modes.shape[1]) + self.modes.T @ self._weighted_modes
 
 
 def head_points(lm: LandmarkModel, shape: FaceShape, states: States, t: int) -> Float[np.ndarray, "478 3"]:
@@ -110,15 +134,25 @@ def head_points(lm: LandmarkModel, shape: FaceShape, states: States, t: int) -> 
     return points
 
 
+def detected_shift(
+    lm: LandmarkModel, states: States, t: int, turn: Float[np.ndarray, "3 3"]
+) -> Float[np.ndarray, "478 2"]:
+    """How far the detector shifts the landmarks of image ``t``, shares of the eye distance along the image's axes."""
+    view = view_features(*view_angles(turn, states.translation[t]))
+    return lm.errors.shift(view, states.gaze[t], states.actions[t]) @ head_axes(turn)
+
+
 def project(
     lm: LandmarkModel, shape: FaceShape, states: States, observations: Observations
 ) -> Float[np.ndarray, "t 478 2"]:
-    """Landmarks of all images in pixels."""
+    """Landmarks of all images in pixels, as the detector would report them."""
     out = np.empty((len(states), COUNT, 2))
     turns = rotvec_to_matrix(states.rotation)
+    scale = eye_distance_pixels(observations, states)
     for t in range(len(states)):
-        points = head_points(lm, shape, states, t) @ turns[t].T + states.translation[t]
+        points = (head_points(lm, shape, states, t) + shape.missed) @ turns[t].T + states.translation[t]
         out[t] = observations.focal[t] * points[:, :2] / points[:, 2:] + observations.centre[t]
+        out[t] += scale[t] * detected_shift(lm, states, t, turns[t])
     return out
 
 
@@ -131,13 +165,16 @@ def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations:
     """Residuals of image ``t`` and their derivatives."""
     focal, centre = observations.focal[t], observations.centre[t]
     turn = rotvec_to_matrix(states.rotation[t])
-    points = head_points(lm, shape, states, t)
+    points = head_points(lm, shape, states, t) + shape.missed
     arms = points @ turn.T
     camera = arms + states.translation[t]
     scale = focal * REFERENCE_EYE_DISTANCE / max(states.translation[t, 2], 1e-3)
     depth = np.maximum(camera[:, 2], 1e-3)
     flat = camera[:, :2] / depth[:, None]
     residual = (focal * flat + centre - observations.landmarks[t]) / scale
+    yaw, pitch = view_angles(turn, states.translation[t])
+    axes = head_axes(turn)
+    residual += lm.errors.shift(view_features(yaw, pitch), states.gaze[t], states.actions[t]) @ axes
 
     by_camera = np.zeros((COUNT, 2, 3))
     by_camera[:, 0, 0] = by_camera[:, 1, 1] = 1
@@ -156,11 +193,21 @@ def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations:
             by_gaze[IRISES[eye], :, 2 * eye + axis] = np.einsum("lij,lj->li", by_point[IRISES[eye]], slope)
     by_actions = _through_points(by_point, lm.actions.transpose(1, 2, 0))
     by_actions[IRISES.ravel()] = 0
-    error = np.linalg.norm(residual, axis=1) / NOISE
-    robust = 1 / (1 + (error / OUTLIER) ** 2)
-    weight = observations.trust[t] * INDEPENDENT / NOISE**2 * landmark_weights(lm.body.landmark_spread) * robust
+    by_gaze += (lm.errors.gaze @ axes).transpose(1, 2, 0)
+    by_actions += (lm.errors.actions @ axes).transpose(1, 2, 0)
+    robust = 1 / (1 + (np.linalg.norm(residual, axis=1) / OUTLIER) ** 2)
+    weight = observations.trust[t] * robust * lm.errors.precision(yaw)
+    weight[IRISES] *= eye_openness(lm, states.actions[t])[:, None]
     jacobian = np.concatenate([by_rotation, by_camera, by_gaze, by_actions], 2)
-    return Linearised(residual, weight, jacobian, by_point)
+    modes = (lm.errors.frame @ axes).transpose(1, 2, 0).reshape(2 * COUNT, -1)
+    return Linearised(
+        residual.ravel(), np.repeat(weight, 2), jacobian.reshape(2 * COUNT, -1), by_point, np.ascontiguousarray(modes)
+    )
+
+
+def eye_openness(lm: LandmarkModel, actions: Float[np.ndarray, "a"]) -> Float[np.ndarray, "2"]:
+    """How much of the right and left iris is seen: behind a lid the detector invents it."""
+    return np.clip(1 - actions[lm.blinks], HIDDEN_IRIS, 1) if len(lm.blinks) else np.ones(2)
 
 
 def _through_points(
@@ -195,7 +242,7 @@ class Priors:
         """Small actions, gaze near the middle, both eyes looking nearly the same way."""
         n = 10 + action_count
         hessian = np.zeros((n, n))
-        hessian[range(6, 10), range(6, 10)] = 1 / GAZE_SIGMA**2
+        hessian[range(6, 10), range(6, 10)] = np.tile(1 / np.square(GAZE_SIGMA), 2)
         for axis, sigma in enumerate(VERGENCE_SIGMA):
             right, left = 6 + axis, 8 + axis
             hessian[[right, left], [right, left]] += 1 / sigma**2
@@ -211,10 +258,9 @@ def normal_equations(
     line: Linearised, priors: Priors, values: Float[np.ndarray, "n"]
 ) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n"]]:
     """Hessian and gradient of one frame."""
-    j = line.jacobian.reshape(2 * COUNT, -1)
-    wj = j * np.repeat(line.weight, 2)[:, None]
-    hessian = j.T @ wj + priors.hessian
-    gradient = wj.T @ line.residual.ravel() + priors.hessian @ values + priors.linear
+    informed = line.informed(line.jacobian)
+    hessian = line.jacobian.T @ informed + priors.hessian
+    gradient = informed.T @ line.residual + priors.hessian @ values + priors.linear
     return hessian, gradient
 
 
@@ -294,37 +340,41 @@ def solve_with_shape(
     priors: Priors,
     slopes: Float[np.ndarray, "s 478 3"],
     shape_strength: float,
-) -> tuple[Float[np.ndarray, "s"], States]:
-    """One Gauss-Newton step of the shape and of all frames (no temporal terms), frames eliminated by Schur complement.
+) -> tuple[FaceShape, States]:
+    """One Gauss-Newton step of the person and of all frames (no temporal terms), frames eliminated by Schur complement.
+
+    The person's unknowns are the free shape parameters and the detector's personal errors.
 
     Returns:
-        The new free shape parameters and states.
+        The new shape (its offsets are zero) and states.
     """
     values = states.stack()
-    count, n = values.shape
-    s = len(slopes)
-    reduced = np.diag(shape_strength / np.square(lm.space.sigma))
-    right = -(reduced @ shape.parameters)
+    count, s = len(values), len(slopes)
+    known = np.concatenate([shape.parameters, shape.personal])
+    stiffness = np.concatenate([shape_strength / np.square(lm.space.sigma), np.ones(len(shape.personal))])
+    reduced = np.diag(stiffness)
+    right = -(reduced @ known)
     blocks = []
-    columns = np.ascontiguousarray(slopes.transpose(1, 2, 0))
+    columns = np.ascontiguousarray(np.concatenate([slopes, lm.errors.person]).transpose(1, 2, 0))
+    m = columns.shape[2]
     for t in range(count):
         line = linearise(lm, shape, states, observations, t)
         hessian, gradient = normal_equations(line, priors, values[t])
         frozen = at_bound(values[t], gradient)
         hessian[frozen, frozen] += _FROZEN
         gradient = np.where(frozen, 0, gradient)
-        by_shape = _through_points(line.point_jacobian, columns).reshape(-1, s)
-        weighted = by_shape * np.repeat(line.weight, 2)[:, None]
-        mixed = line.jacobian.reshape(-1, n).T @ weighted
+        by_person = _through_points(line.point_jacobian, columns).reshape(-1, m)
+        weighted = line.informed(by_person)
+        mixed = line.jacobian.T @ weighted
         inverse = np.linalg.solve(hessian, np.column_stack([mixed, gradient]))
-        reduced += by_shape.T @ weighted - mixed.T @ inverse[:, :s]
-        right -= weighted.T @ line.residual.ravel() - mixed.T @ inverse[:, s]
+        reduced += by_person.T @ weighted - mixed.T @ inverse[:, :m]
+        right -= weighted.T @ line.residual - mixed.T @ inverse[:, m]
         blocks.append(inverse)
     change = np.linalg.solve(reduced, right)
-    parameters = np.clip(shape.parameters + change, lm.space.lower, lm.space.upper)
-    change = parameters - shape.parameters
-    steps = np.array([-inverse[:, s] - inverse[:, :s] @ change for inverse in blocks])
-    return parameters, States.unstack(values + steps)
+    parameters = np.clip(shape.parameters + change[:s], lm.space.lower, lm.space.upper)
+    change[:s] = parameters - shape.parameters
+    steps = np.array([-inverse[:, m] - inverse[:, :m] @ change for inverse in blocks])
+    return lm.face_shape(parameters, shape.personal + change[s:]), States.unstack(values + steps)
 
 
 def solve_offsets(
@@ -340,7 +390,8 @@ def solve_offsets(
     gradient = shape.offsets / np.square(sigma)[:, None]
     for t in range(len(states)):
         line = linearise(lm, shape, states, observations, t)
-        j, w = line.point_jacobian[skin], line.weight[skin]
+        j, w = line.point_jacobian[skin], line.weight[::2][skin]
+        left = (line.residual - line.explained()).reshape(-1, 2)[skin]
         hessian += np.einsum("lic,lid,l->lcd", j, j, w)
-        gradient += np.einsum("lic,li,l->lc", j, line.residual[skin], w)
+        gradient += np.einsum("lic,li,l->lc", j, left, w)
     return replace(shape, offsets=shape.offsets - np.linalg.solve(hessian, gradient[..., None])[..., 0])

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from gswap.body.landmark_errors import LandmarkErrors
 from gswap.body.posing import HeadRig
 from gswap.body.shapes import SparseShapes
 from gswap.foundation.geometry import rotvec_to_matrix
@@ -26,6 +27,7 @@ SLOPE_BLEND = 0.1
 IRISES = np.array([IRIS_RIGHT, IRIS_LEFT])
 SKIN_COUNT = 468
 LIDS = np.array([EYE_RIGHT, EYE_LEFT])
+BLINKS = ("eyeBlinkRight", "eyeBlinkLeft")
 REFERENCE_EYE_DISTANCE = 0.09
 """Metres between the outer eye corners of the mean adult: turns pixel residuals into shares of it."""
 
@@ -50,6 +52,8 @@ class FaceModel(BodyModel, Protocol):
     shape_space: ShapeSpace
     free_actions: tuple[str, ...]
     """Actions that landmarks can determine."""
+    landmark_errors: LandmarkErrors
+    """How the detector errs on this model's landmarks."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,10 @@ class FaceShape:
     """Right and left eyeball centre, without offsets."""
     offsets: Float[np.ndarray, "468 3"]
     """Free offsets of the skin landmarks."""
+    personal: Float[np.ndarray, "k"]
+    """Coefficients of the detector's personal errors."""
+    missed: Float[np.ndarray, "478 3"]
+    """How far the detector misses this person's landmarks; no part of the geometry."""
 
     @cached_property
     def rest(self) -> Float[np.ndarray, "478 3"]:
@@ -94,6 +102,9 @@ class LandmarkModel:
         self.every_action: Float[np.ndarray, "b 478 3"] = self._at_landmarks(model.actions.dense())
         self.actions: Float[np.ndarray, "a 478 3"] = self.every_action[self.free]
         self.neutral: BodyShape = model.neutral_shape()
+        self.errors: LandmarkErrors = model.landmark_errors
+        names = list(model.free_actions)
+        self.blinks: Int[np.ndarray, "2"] = np.array([names.index(n) for n in BLINKS if n in names], int)
 
     def body_shape(self, parameters: Float[np.ndarray, "n"]) -> BodyShape:
         """Free parameters -> the model's shape, without offsets."""
@@ -105,11 +116,13 @@ class LandmarkModel:
         return np.linalg.lstsq(self.space.basis, difference, rcond=None)[0]
 
     def face_shape(
-        self, parameters: Float[np.ndarray, "n"], offsets: Float[np.ndarray, "468 3"] | None = None
+        self, parameters: Float[np.ndarray, "n"], personal: Float[np.ndarray, "k"] | None = None
     ) -> FaceShape:
-        """The landmarks of the person with these free parameters."""
+        """The landmarks of the person with these free parameters, with the detector's personal errors."""
         points, eyes = self._measure(self.body.rest(self.body_shape(parameters)))
-        return FaceShape(parameters, points, eyes, np.zeros((SKIN_COUNT, 3)) if offsets is None else offsets)
+        known = np.zeros(len(self.errors.person)) if personal is None else personal
+        missed = np.tensordot(known, self.errors.person, 1)
+        return FaceShape(parameters, points, eyes, np.zeros((SKIN_COUNT, 3)), known, missed)
 
     def shape_slopes(self, parameters: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 478 3"]:
         """Derivative of the landmarks by the free parameters.

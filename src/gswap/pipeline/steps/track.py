@@ -38,4 +38,4 @@ def _run(context: StepContext) -> None:
     }
 
 
-STEP = Step("track", 1, ("perceive",), _config, _run)
+STEP = Step("track", 2, ("perceive",), _config, _run)
