@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from gswap.body.models import load_body
 from gswap.foundation.landmarks import head_angles, lid_opening, mouth_gap
-from gswap.foundation.store import PngStore, read_face_track, read_json
+from gswap.foundation.store import PngStore, read_body_track, read_face_track, read_json
 from gswap.foundation.types import FaceTrack, RgbImage
 from gswap.media.color import rgb_to_planes
 from gswap.media.compare import contact_sheet as tile
@@ -20,7 +21,11 @@ from gswap.media.compare import side_by_side
 from gswap.media.layout import display_layout
 from gswap.media.write import BT709, VideoWriter, rgb_video_info
 from gswap.pipeline.config import Job
-from gswap.pipeline.steps import perceive, render
+from gswap.pipeline.steps import fit, perceive, render, segment
+from gswap.pipeline.steps.track import BODY
+from gswap.portrait.frames import window_camera
+from gswap.portrait.io import load_portrait
+from gswap.portrait.overlay import mesh_before_and_after
 
 if TYPE_CHECKING:
     from gswap.pipeline.runner import StepContext
@@ -65,6 +70,19 @@ def contact_sheet(context: StepContext) -> RgbImage:
     if not rows:
         return np.zeros((CELL, CELL, 3), np.uint8)
     return tile([[_cell(image) for image in row] for row in rows], labels)
+
+
+def mesh_sheet(context: StepContext) -> RgbImage:
+    """I_gen | mesh as tracked | mesh with delta_M, at the frame that is tracked best (Fig. 9)."""
+    folders = context.folders
+    model = load_body(BODY)
+    drive = read_body_track(folders["retrack"] / "drive.safetensors")
+    portrait = load_portrait(folders["fit"] / fit.PORTRAIT, model)
+    target = segment.load_target(folders, len(drive))
+    t = int(np.where(drive.valid, drive.residual, np.inf).argmin())
+    image = PngStore(folders["swap"] / "rgb", len(drive))[t]
+    pair = mesh_before_and_after(portrait, image, drive, t, window_camera(target, drive, t), model)
+    return tile([[_cell(picture) for picture in (image, *pair)]], [f"frame {t}"])
 
 
 def base_photo(choices: Mapping[str, object], t: int) -> int:

@@ -161,6 +161,7 @@ def _run(context: StepContext) -> None:
     notes += writer.notes
     sheet = pictures.contact_sheet(context)
     write_bytes(context.folder / "sheet.png", encode_png(sheet, level=6))
+    write_bytes(context.folder / "mesh.png", encode_png(pictures.mesh_sheet(context), level=6))
     context.notes |= {
         "watermark_id": watermark_id(key) if job.watermark else None,
         "warnings": notes,
