@@ -44,8 +44,10 @@ _SYMBOLS, _CHIPS = 4, 256
 """Id and CRC are four symbols of nine bits: one of 256 orthogonal Walsh rows, and its sign (biorthogonal code)."""
 _SYMBOL_BITS = 9
 _PILOT_CELLS = GRID * GRID // 4
-_BASE_LEVELS, _ACTIVITY_GAIN, _MAX_LEVELS = 0.75, 0.16, 3.0
+_BASE_LEVELS, _ACTIVITY_GAIN, _MAX_LEVELS = 0.7, 0.2, 3.0
 """8-bit levels at strength 1: in flat areas, per level of local standard deviation, at most."""
+_DARK, _DARKEST_SHARE = 110.0, 0.4
+"""Below this 8-bit luma flat areas take less, in proportion (Weber: the eye sees ratios), down to this share."""
 _SMOOTHING = 1.5
 """Blur of the cell edges, pixels at the canonical size."""
 _ACTIVITY_STEP = 4
@@ -232,7 +234,8 @@ def _amplitude(luma: np.ndarray, strength: float, unit: float) -> Float[np.ndarr
     deviation = cv2.sqrt(np.maximum(cv2.blur(small * small, window) - mean * mean, 0)) / unit
     # Texture hides the mark, a lone edge between two flat areas does not: where the neighbourhood is calm, be calm.
     deviation = cv2.erode(deviation, np.ones(window, np.uint8))
-    levels = np.clip(_BASE_LEVELS + _ACTIVITY_GAIN * deviation, _BASE_LEVELS, _MAX_LEVELS)
+    base = _BASE_LEVELS * np.clip(mean / (unit * _DARK), _DARKEST_SHARE, 1)
+    levels = np.minimum(base + _ACTIVITY_GAIN * deviation, _MAX_LEVELS)
     return cv2.resize((levels * (strength * unit)).astype(np.float32), (width, height))
 
 
