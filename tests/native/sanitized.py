@@ -33,6 +33,12 @@ def splat(native, n: int, channels: int, size: float) -> None:
     native.splat_forward(*tensors, VIEW, 0.01, False)
 
 
+def faces(native) -> None:
+    vertices, owners = torch.randn(50, 3).double(), torch.randint(0, 90, (4000,))
+    triangles = torch.randint(0, 50, (90, 3))
+    native.pose_faces(vertices, triangles, torch.rand(90).double(), owners, (0.5, 2.0), 0.3)
+
+
 def networks(native) -> None:
     sizes = ((3, 8), (8, 5), (8, 8), (8, 8), (8, 3))
     weights = [torch.randn(o, i, 3, 3) * 0.1 for i, o in sizes]
@@ -64,6 +70,7 @@ def main() -> None:
         for n, channels, size in ((0, 3, 0.1), (1, 1, 0.1), (200, 8, 0.6), (3000, 9, 0.02), (500, 20, 0.05)):
             splat(native, n, channels, size)
         networks(native)
+        faces(native)
         posing(native, 5000)
 
     for name in native.instruction_sets():

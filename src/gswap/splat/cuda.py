@@ -91,7 +91,9 @@ def rasterize_batch(
             raise not_finite(name)
     height, width = cameras[0].height, cameras[0].width
     if means.shape[1] == 0:
-        return means.new_zeros(count, features.shape[-1], height, width), means.new_zeros(count, height, width)
+        nothing = sum(tensor.sum() for tensor in tensors)  # an image in which nothing is drawn still has gradients
+        plane = means.new_zeros(count, height, width) + nothing
+        return means.new_zeros(count, features.shape[-1], height, width) + nothing, plane
     spread = [t.expand(count, *t.shape[1:]) for t in tensors]
     intrinsics = means.new_tensor([[[c.focal, 0, c.cx], [0, c.focal, c.cy], [0, 0, 1]] for c in cameras])
     # Each frame has Gaussians of its own: the batch is gsplat's leading dimension, with one camera in each.
