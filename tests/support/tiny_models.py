@@ -137,6 +137,7 @@ def exact_vae():
         latent_channels=4,
         layers_per_block=1,
         norm_num_groups=1,
+        mid_block_add_attention=False,
         sample_size=SIDE,
         scaling_factor=2.0,
     )

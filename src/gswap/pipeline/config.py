@@ -15,7 +15,7 @@ from gswap.segmentation.config import SegmentationConfig
 from gswap.swap.config import SwapConfig
 from gswap.swap.diffusion.config import DiffusionConfig
 
-Recipe = Literal["embedded"]
+Recipe = Literal["embedded", "paper", "paper-literal"]
 Mouth = Literal["source", "target", "procedural"]
 Device = Literal["cpu", "cuda"]
 Quality = Literal["preview", "standard", "best"]

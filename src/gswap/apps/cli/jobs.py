@@ -15,7 +15,7 @@ import tyro
 
 from gswap.output.config import LabelConfig, LabelMode, LabelPosition
 from gswap.pipeline.config import DEFAULT_MOUTH, Device, Job, Mouth, Parts, Quality, Recipe, Settings
-from gswap.portrait.config import preset
+from gswap.pipeline.recipes import recipe_defaults, with_quality
 
 if TYPE_CHECKING:
     from gswap.apps.cli.console import Terminal
@@ -37,7 +37,8 @@ class Swap:
     consent: Path
     """The consent record (TOML); `gswap consent new` writes one."""
     recipe: Recipe = "embedded"
-    """Which parts do the work; `embedded` needs nothing but this package."""
+    """The defaults of all that follows: `embedded` needs nothing but this package, `paper` and `paper-literal` need
+    weights and a GPU (docs/recipes.md). Options override the recipe."""
     quality: Quality = "standard"
     """`preview` shows in a short time whether the job is worth doing; `best` takes about three times as long."""
     work: Path | None = None
@@ -89,13 +90,18 @@ class Swap:
     parts: Annotated[Parts, tyro.conf.arg(name="")] = field(default_factory=Parts)
     settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
 
+    @classmethod
+    def of_recipe(cls, recipe: Recipe) -> Swap:
+        """The command with a recipe's defaults, its required options still missing."""
+        required = {name: tyro.MISSING for name in ("source", "target", "out", "consent")}
+        defaults = recipe_defaults(recipe)
+        return cls(**required, recipe=recipe, parts=defaults.parts, settings=defaults.settings)
+
     def job(self) -> Job:
         """The job that the options describe."""
         names = {f.name for f in dataclasses.fields(Job)} & {f.name for f in dataclasses.fields(self)}
         values = {name: getattr(self, name) for name in names - {"work", "settings"}}
-        settings = self.settings
-        if self.quality != "standard" and settings.fit == Settings().fit:
-            settings = dataclasses.replace(settings, fit=preset(self.quality))
+        settings = with_quality(self.settings, self.recipe, self.quality)
         work = self.work or self.out.with_name(self.out.name + ".gswap")
         return Job(sources=self.source, work=work, settings=settings, **values)
 

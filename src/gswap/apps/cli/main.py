@@ -70,6 +70,9 @@ def run(arguments: Sequence[str]) -> int:
         args=list(arguments),
         config=(tyro.conf.OmitSubcommandPrefixes,),
     )
+    if isinstance(command, jobs.Swap) and command.recipe != "embedded":  # once more, with the recipe's defaults
+        default = jobs.Swap.of_recipe(command.recipe)
+        command = tyro.cli(jobs.Swap, prog="gswap swap", args=list(arguments)[1:], default=default)
     signal.signal(signal.SIGTERM, _terminate)
     verbose = getattr(command, "verbose", False)
     with _native_logs_off(), Terminal(as_json=getattr(command, "json", False), verbose=verbose) as terminal:

@@ -43,7 +43,7 @@ def rasterizer(job: Job) -> Rasterizer:
 def _run(context: StepContext) -> None:
     job, folders = context.job, context.folders
     model = body_model(job.parts.body)
-    track = retrack.load_training_track(folders["retrack"])
+    track = swap.leave_out(retrack.load_training_track(folders["retrack"]), folders["swap"])
     if job.portrait is not None:
         portrait = load_portrait(job.portrait, model)
         save_portrait(context.folder / PORTRAIT, portrait)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gswap.foundation.store import PngStore, hash_file, read_body_track, read_face_track, read_json, write_json
-from gswap.foundation.types import SwapFrame, SwapSet
+from gswap.foundation.types import BodyTrack, SwapFrame, SwapSet
 from gswap.pipeline.config import Job
 from gswap.pipeline.diffusing import Cast, paint_clip, painter_config
 from gswap.pipeline.parts import body_model
@@ -20,6 +20,7 @@ from gswap.swap.generated import GeneratedFrames
 from gswap.swap.reenact import EmbeddedReenactor
 
 DROPPED = "dropped.json"
+"""Numbers of the frames that were painted in vain, where there are some."""
 STORES = ("rgb", "head", "neck", "plate", "confidence")
 
 
@@ -65,13 +66,18 @@ def _run(context: StepContext) -> None:
         context.progress(t + 1, count, "I_gen")
     write_json(context.folder / "swap.json", {"advice": list(advice)})
     write_json(context.folder / "choices.json", choices)
-    write_json(context.folder / DROPPED, list(dropped))
+    if dropped:
+        write_json(context.folder / DROPPED, list(dropped))
     context.notes |= {"advice": list(advice), "generated": job.generated is not None}
 
 
-def dropped_frames(folder: Path) -> list[int]:
-    """Frames of I_gen that the portrait must not learn from."""
-    return read_json(folder / DROPPED)
+def leave_out(track: BodyTrack, folder: Path) -> BodyTrack:
+    """The track without the frames of I_gen that are not good enough to learn from."""
+    listed = folder / DROPPED
+    valid = track.valid.copy()
+    if listed.exists():
+        valid[read_json(listed)] = False
+    return dataclasses.replace(track, valid=valid)
 
 
 def load_swap(folders: dict[str, Path], count: int) -> SwapSet:

@@ -141,7 +141,9 @@ def load_generator(
     controlnet.controlnet_cond_embedding = nn.Identity()
     layout = torch.channels_last if place.type == "cuda" else torch.contiguous_format
     for net in (unet, controlnet, hint_encoder):
-        net.requires_grad_(False).eval().to(place, dtype).to(memory_format=layout)
+        net.requires_grad_(False).eval()
+        nn.Module.to(net, place, dtype)
+        net.to(memory_format=layout)
     vae = _network(diffusers.AutoencoderKL, folders.vae).requires_grad_(False).eval().to(place)
     encoder = _network(transformers.CLIPTextModel, folders.text_encoder).requires_grad_(False).eval().to(place)
     generator = Generator(
