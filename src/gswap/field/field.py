@@ -53,6 +53,8 @@ class Field(nn.Module):
         opacity: Initial opacity.
         appearance: Features that a network decodes, or (for comparison) RGB that depends on the viewing direction
             by spherical harmonics; then the features' other channels are zero.
+        after_skinning: Add dM to the posed vertices, as eq. 6 is printed, rather than before skinning.
+        channels: Channels of the features that are splatted; those beyond the eighth are zero.
     """
 
     def __init__(
@@ -64,8 +66,11 @@ class Field(nn.Module):
         temporal: Temporal = "none",
         opacity: float = 0.6,
         appearance: Appearance = "neural",
+        after_skinning: bool = False,
+        channels: int = FEATURES,
     ) -> None:
         super().__init__()
+        self.after_skinning, self.channels = after_skinning, channels
         n, v = len(binding), len(surface.vertices)
         spacing = torch.from_numpy(binding.spacing)
         self.temporal: Temporal = temporal
@@ -93,6 +98,7 @@ class Field(nn.Module):
         """Metres, in the frame of the face."""
         self.delta = nn.Parameter(torch.zeros(v, 3))
         """dM of eq. 6-7: metres, rest frame, added before skinning."""
+        self.register_buffer("initial_delta", torch.zeros(v, 3), persistent=False)
         self.condition = nn.Parameter(torch.zeros(frames, CONDITION))
         self.correction = nn.Parameter(torch.zeros(frames, 6))
         if appearance == "harmonics":
@@ -109,6 +115,8 @@ class Field(nn.Module):
     initial_log_scale: Float[Tensor, "n 3"]
     initial_features: Float[Tensor, "n 8"]
     """What the features are held to where pixels say little."""
+    initial_delta: Float[Tensor, "v 3"]
+    """Where dM began."""
     hold: Float[Tensor, "n 1"]
     """How firmly each Gaussian is held to its beginning: 1 = a usual one, more where fewer pixels show it."""
     movable: Float[Tensor, "n 1"]
@@ -131,14 +139,18 @@ class Field(nn.Module):
                 (1 on the skull, 0 at the base of the neck); ``None`` = none.
         """
         pick = lambda x: x.index_select(0, posed.visible)  # noqa: E731
-        vertices = posed.vertices + (posed.linear * self.delta[:, None, :]).sum(-1)
+        # Eq. 6 as printed adds dM to the posed vertices, where it does not turn with the head.
+        moved = self.delta if self.after_skinning else (posed.linear * self.delta[:, None, :]).sum(-1)
+        vertices = posed.vertices + moved
         offset = self.offset * self.movable
         attributes = Attributes(self.bary, self.rotation, self.log_scale, offset, self.head_weight)
         placed = place(posed, vertices, attributes, correction)
         return Gaussians(
             *placed,
             opacities=torch.sigmoid(pick(self.opacity_logit)).clamp(max=MAX_OPACITY),
-            features=self._conditioned(self._seen(posed, placed.means), condition),
+            features=F.pad(
+                self._conditioned(self._seen(posed, placed.means), condition), (0, self.channels - FEATURES)
+            ),
         )
 
     def _seen(self, posed: PosedSurface, means: Float[Tensor, "k 3"]) -> Float[Tensor, "k 8"]:

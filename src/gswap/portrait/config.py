@@ -52,6 +52,12 @@ class FitConfig:
     """Let Gaussians leave the surface in the frame of their face (hair)."""
     vertex_offsets: bool = True
     """Learn dM, the offset of every vertex before skinning."""
+    delta_after_skinning: bool = False
+    """Add dM after skinning, as eq. 6 is printed: it does not turn with the head."""
+    splat_channels: Literal[8, 32] = 8
+    """Channels that are splatted: the 8 that mean something, or the paper's 32, of which the rest are zero."""
+    outline: bool = True
+    """Start dM from the outline of the hair in the mattes instead of from the bald skull."""
     correct_pose: bool = True
     """Learn six numbers per frame that correct the head's tracked pose."""
 
@@ -60,6 +66,9 @@ class FitConfig:
     """Use background encoder and rerenderer; without them RGB is composited directly (27 % faster, softer eyes)."""
     paper_literal: bool = False
     """ReLU after the rerenderer's last layer and an encoder padded to 8 input channels, as printed."""
+
+    printed_fusion: bool = False
+    """Eq. 11 as printed: it multiplies premultiplied features by the mask once more (dark soft edges)."""
 
     # ---- learning rates (Adam, betas 0.9 and 0.99)
     damping: float = 1.0
@@ -124,6 +133,8 @@ class FitConfig:
     """Weight of pixels that the swapper trusts least, relative to those it trusts."""
 
     # ---- driving
+    driving_shape: Literal["generated", "target"] = "generated"
+    """The shape that drives: the new head's, with its constant bias to the target; or beta_tgt, as in the paper."""
     driving_condition: Literal["mean", "first"] = "mean"
     """The c_t that drives: the mean over the fitted frames, or c_1 (the paper's), which carries frame 1's tint."""
     correction_sigma: float = 2.0

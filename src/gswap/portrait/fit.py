@@ -20,10 +20,11 @@ from gswap.foundation.protocols import BodyModel, Rasterizer
 from gswap.foundation.types import BodyTrack, ImageStore, Progress, RgbImage, SwapSet, TargetSet, no_progress
 from gswap.portrait.checkpoint import Curve, read_checkpoint, write_checkpoint
 from gswap.portrait.config import FitConfig
-from gswap.portrait.frames import TrainingFrame, TrainingFrames
+from gswap.portrait.frames import TrainingFrame, TrainingFrames, window_camera
 from gswap.portrait.guidance import GuidingFrames, cut, guided_loss, is_guided
 from gswap.portrait.losses import PerceptualLoss, field_losses, image_losses
 from gswap.portrait.model import Portrait, Rendering, View, build_portrait
+from gswap.portrait.outline import HeadPicture, outline_offsets, stretch
 from gswap.portrait.preview import preview_sheet
 
 COLOR_FRAMES = 12
@@ -105,9 +106,10 @@ def fit_portrait(
     frames = _frames(target, swap, drive, divisor, cfg)
     if start is None and not curve.frames:
         unique = np.unique(chosen)
-        initialise_colors(
-            portrait, geometry, frames, unique[:: max(len(unique) // COLOR_FRAMES, 1)].tolist(), rasterize
-        )
+        few = unique[:: max(len(unique) // COLOR_FRAMES, 1)].tolist()
+        if cfg.outline and cfg.vertex_offsets:
+            initialise_outline(portrait, target, swap, drive, model, few)
+        initialise_colors(portrait, geometry, frames, few, rasterize)
     guiding = None if enlarged is None else GuidingFrames(enlarged, target, swap, drive, cfg)
     total = cfg.coarse_steps + cfg.fine_steps
     for step in range(len(curve.frames), total):
@@ -228,7 +230,9 @@ def _adopt(portrait: Portrait, start: Portrait) -> None:
                 f"The portrait to refine does not fit the job ({name}).", hint="Use the same shape and configuration."
             )
         own[name].copy_(value)
-    portrait.network.field.initial_features.copy_(portrait.network.field.features.detach())
+    field = portrait.network.field
+    field.initial_features.copy_(field.features.detach())
+    field.initial_delta.copy_(field.delta.detach())
 
 
 # ---------------------------------------------------------------- one frame
@@ -248,6 +252,21 @@ def _render(
         condition=None if cfg.temporal == "none" else field.condition[t],
         correction=field.correction[t] if cfg.correct_pose else None,
     )
+
+
+@torch.no_grad()
+def initialise_outline(
+    portrait: Portrait, target: TargetSet, swap: SwapSet, drive: BodyTrack, model: BodyModel, chosen: list[int]
+) -> None:
+    """Start dM from the outline of the hair, and the Gaussians as large as the lifted surface asks for."""
+    field, surface = portrait.network.field, portrait.surface
+    pictures = (HeadPicture(t, swap.head[t], window_camera(target, drive, t)) for t in chosen)
+    offsets = outline_offsets(surface, model, drive, pictures)
+    larger = torch.from_numpy(np.log(stretch(surface, offsets)[portrait.binding.face]).astype(np.float32))
+    field.delta.copy_(torch.from_numpy(offsets.astype(np.float32)))
+    field.initial_delta.copy_(field.delta)
+    field.log_scale.add_(larger[:, None])
+    field.initial_log_scale.add_(larger[:, None])
 
 
 @torch.no_grad()

@@ -118,8 +118,9 @@ def field_losses(field: Field, laplacian: MeshLaplacian, neighbours: Neighbours,
     total = cfg.weight_scale * scale_tether(field) + cfg.weight_condition * field.condition.square().mean()
     total = total + cfg.weight_features * feature_tether(field) + cfg.weight_opacity * opacity_tether(field)
     if cfg.vertex_offsets:
-        total = total + cfg.weight_delta_laplacian * squared_norm(laplacian(field.delta))
-        total = total + cfg.weight_delta * squared_norm(field.delta)
+        learned = field.delta - field.initial_delta
+        total = total + cfg.weight_delta_laplacian * squared_norm(laplacian(learned))
+        total = total + cfg.weight_delta * squared_norm(learned)
     if cfg.offsets:
         total = total + cfg.weight_offset * squared_norm(field.offset)
         total = total + cfg.weight_offset_depth * offset_in_depth(field)
