@@ -108,7 +108,7 @@ def test_a_guided_fit_follows_its_guide_and_resumes_to_the_same_bytes(scene, tin
 def test_the_guide_pulls_the_portrait(scene, tiny_config, rasterize):
     """A guide that is darker than I_gen darkens the portrait: the term acts, and only through its weight."""
     dark = [picture // 2 for picture in enlarged(scene)]
-    cfg = dataclasses.replace(tiny_config, weight_guidance=4.0)
+    cfg = dataclasses.replace(tiny_config, weight_guidance=40.0)
     mean = lambda portrait: float(portrait.network.field.features[:, :3].detach().mean())  # noqa: E731
     plain = mean(fit(scene, cfg, rasterize))
     assert mean(fit(scene, cfg, rasterize, enlarged=dark)) < plain - 0.001

@@ -51,8 +51,16 @@ class PortraitModel(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(cfg.seed)
             self.field = Field(
-                surface, binding, frames, temporal=cfg.temporal, opacity=cfg.opacity, appearance=cfg.appearance
+                surface,
+                binding,
+                frames,
+                temporal=cfg.temporal,
+                opacity=cfg.opacity,
+                appearance=cfg.appearance,
+                after_skinning=cfg.delta_after_skinning,
+                channels=cfg.splat_channels,
             )
+            self.printed_fusion = cfg.printed_fusion
             self.encoder = self.rerenderer = None
             if cfg.rerender:
                 self.encoder = BackgroundEncoder(paper_literal=cfg.paper_literal)
@@ -74,9 +82,12 @@ class PortraitModel(nn.Module):
         return Rendering(self.composite(features, alpha, view), features, alpha)
 
     def composite(
-        self, features: Float[Tensor, "8 h w"], alpha: Float[Tensor, "h w"], view: View
+        self, features: Float[Tensor, "c h w"], alpha: Float[Tensor, "h w"], view: View
     ) -> Float[Tensor, "1 3 h w"]:
-        """phi_fore over the plate, decoded to RGB (eq. 9-12)."""
+        """phi_fore over the plate, decoded to RGB (eq. 9-12); channels beyond the eighth are spare."""
+        features = features[:FEATURES]
+        if self.printed_fusion:  # eq. 11 multiplies by M_fore what the rasteriser has multiplied by alpha already
+            features = features * alpha
         if self.encoder is None or self.rerenderer is None:
             return fuse(features[None, :3], alpha, view.plate, view.gate)
         assert features.shape[0] == FEATURES

@@ -39,7 +39,8 @@ def mesh_before_and_after(
     surface, delta = portrait.surface, portrait.network.field.delta.detach()
     mesh = model.pose(drive, model.rest(drive.shape), t)
     posed = pose_surface(surface, portrait.binding, mesh, drive.translation[t])
-    moved = posed.vertices + torch.bmm(posed.linear, delta[..., None])[..., 0]
+    turned = delta if portrait.cfg.delta_after_skinning else torch.bmm(posed.linear, delta[..., None])[..., 0]
+    moved = posed.vertices + turned
     skin = surface.faces[(surface.faces < surface.teeth_start).all(1)]
     return _draw(image, posed.vertices.numpy(), skin, camera), _draw(image, moved.numpy(), skin, camera)
 

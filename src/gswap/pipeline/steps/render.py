@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from gswap.foundation.store import PngStore, read_body_track
-from gswap.foundation.types import Render
+from gswap.foundation.types import BodyTrack, Render
 from gswap.pipeline.config import Job
 from gswap.pipeline.parts import body_model
 from gswap.pipeline.runner import Step, StepContext
@@ -23,7 +24,7 @@ def _config(job: Job) -> object:
 def _run(context: StepContext) -> None:
     job, folders = context.job, context.folders
     model = body_model(job.parts.body)
-    drive = read_body_track(folders["retrack"] / "drive.safetensors")
+    drive = driving_track(job, folders)
     count = len(drive)
     stores = {name: PngStore(context.folder / name, count) for name in STORES}
     missing = [t for t in range(count) if drive.valid[t] and not all(t in s for s in stores.values())]
@@ -45,6 +46,15 @@ def _run(context: StepContext) -> None:
     for t, render in frames:
         for name, store in stores.items():
             store.write(t, getattr(render, name))
+
+
+def driving_track(job: Job, folders: dict[str, Path]) -> BodyTrack:
+    """What moves the portrait: the target's track with the new head's shape, or as it is (beta_tgt)."""
+    drive = read_body_track(folders["retrack"] / "drive.safetensors")
+    if job.settings.fit.driving_shape == "generated":
+        return drive
+    own = read_body_track(folders["track"] / "body.safetensors")
+    return dataclasses.replace(own, valid=own.valid & drive.valid)
 
 
 def is_rendered(folders: dict[str, Path], t: int) -> bool:
