@@ -20,8 +20,8 @@ from gswap.output.config import NOTICE
 IPTC_SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 COMPOSITE_SOURCE_TYPE = IPTC_SOURCE_TYPES + "compositeWithTrainedAlgorithmicMedia"
 """A recorded clip, parts of which a model made: a head swap."""
-CREATED_SOURCE_TYPE = IPTC_SOURCE_TYPES + "algorithmicMedia"
-"""Made wholly by an algorithm that learned nothing from recordings: the synthetic people."""
+CREATED_SOURCE_TYPE = IPTC_SOURCE_TYPES + "trainedAlgorithmicMedia"
+"""Made wholly by a model that was fitted to pictures: a portrait seen from where nobody filmed it."""
 _XMP_BOX_TYPE = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 """UUID of the box that holds XMP in ISO media files (XMP specification part 3)."""
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

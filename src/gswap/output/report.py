@@ -22,7 +22,6 @@ from gswap.output import report_page as page
 
 FORMAT_VERSION = 1
 HTML_NAME = "report.html"
-JSON_NAME = "report.json"
 
 
 @dataclass(frozen=True)

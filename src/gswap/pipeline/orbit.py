@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from gswap.foundation.errors import InputError, OutputError
@@ -15,15 +16,19 @@ from gswap.media.write import encode_rgb
 from gswap.output import keys
 from gswap.output.label import Label
 from gswap.output.manifest import Provenance, can_sign, sign_file
-from gswap.output.marks import container_tags
+from gswap.output.marks import CREATED_SOURCE_TYPE, add_xmp, container_tags
+from gswap.output.sidecar import write_sidecar
+from gswap.output.watermark import embed_rgb
 from gswap.pipeline.observer import StepObserver
 from gswap.pipeline.parts import body_model
+from gswap.pipeline.steps.deliver import watermark_id
 from gswap.pipeline.steps.fit import PORTRAIT
 from gswap.pipeline.workspace import states
 from gswap.portrait.io import load_portrait
 from gswap.portrait.orbit import expression_track, orbit_track, render_alone
 from gswap.splat import get_rasterizer
 
+FPS = 25
 FRAMES_PER_TURN = 60
 PITCH_SHARE = 0.4
 """The camera also goes up and down, by this share of the yaw."""
@@ -72,6 +77,7 @@ def write_orbit(
     rasterize = get_rasterizer("auto")
     total = len(views) + len(faces)
     label = Label((size, size))
+    identifier = watermark_id(folders["fit"].name)
 
     def frames() -> Iterator[RgbImage]:
         done = 0
@@ -79,16 +85,20 @@ def write_orbit(
             for image in render_alone(portrait, track, model, rasterize=rasterize, side=size):
                 done += 1
                 observer.progress("orbit", done, total, "")
-                yield label.apply(image)
+                red, green, blue = embed_rgb(cv2.split(label.apply(image)), (done - 1) / FPS, identifier)
+                yield np.dstack([red, green, blue])
 
     part = out.with_name(f".{out.stem}.unsigned{out.suffix}")
     try:
-        encode_rgb(part, frames(), (25, 1), metadata=container_tags())
+        encode_rgb(part, frames(), (FPS, 1), metadata=container_tags(CREATED_SOURCE_TYPE))
+        signer = keys.load_or_create()
+        provenance = Provenance("orbit", config_hash=folders["fit"].name, consent_hash="", watermark_id=identifier)
         if can_sign(out):
-            provenance = Provenance(recipe="orbit", config_hash=folders["fit"].name, consent_hash="")
-            sign_file(part, out, parent=None, components=(), provenance=provenance, signer=keys.load_or_create())
+            add_xmp(part, CREATED_SOURCE_TYPE)
+            sign_file(part, out, parent=None, components=(), provenance=provenance, signer=signer)
         else:
             part.replace(out)
+            write_sidecar(out, provenance=provenance, inputs=(), signer=signer)
     finally:
         part.unlink(missing_ok=True)
 
