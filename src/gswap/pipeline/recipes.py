@@ -47,7 +47,17 @@ def recipe_defaults(recipe: Recipe) -> RecipeDefaults:
         return RecipeDefaults(parts, settings)
     literal = dataclasses.replace(
         settings,
-        fit=dataclasses.replace(settings.fit, paper_literal=True, temporal="add", offsets=False, weight_auxiliary=0.0),
+        fit=dataclasses.replace(
+            settings.fit,
+            paper_literal=True,
+            delta_after_skinning=True,
+            printed_fusion=True,
+            splat_channels=32,
+            temporal="add",
+            offsets=False,
+            weight_auxiliary=0.0,
+            driving_shape="target",
+        ),
         diffusion=dataclasses.replace(
             settings.diffusion,
             background="generated",
