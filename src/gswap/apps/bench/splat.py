@@ -136,13 +136,15 @@ def scene(cfg: SplatBenchConfig) -> tuple[list, Camera]:
 
 
 def measure(candidates: dict[str, Callable[[], None]], repeats: int) -> dict[str, dict[str, float]]:
-    """Median CPU and wall milliseconds of each candidate, run in turns after one run that is not counted."""
+    """Median CPU and wall milliseconds of each candidate, run in turns.
+
+    Each timed run follows one of the same candidate that is not counted: what is compared is work, not whose data the
+    candidate before left in the caches.
+    """
     samples: dict[str, list[tuple[float, float]]] = {name: [] for name in candidates}
-    for name, candidate in candidates.items():
-        candidate()
-        samples[name].clear()
     for _ in range(repeats):
         for name, candidate in candidates.items():
+            candidate()
             cpu_start, wall_start = time.process_time(), time.perf_counter()
             candidate()
             samples[name].append((time.process_time() - cpu_start, time.perf_counter() - wall_start))
