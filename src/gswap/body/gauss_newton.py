@@ -34,7 +34,7 @@ HIDDEN_IRIS = 0.02
 ACTION_SIGMA = 0.5
 ACTION_SPARSITY = 0.4
 """Constant pull of an action towards zero."""
-GAZE_SIGMA = (0.05, 0.35)
+GAZE_SIGMA = (0.05, 0.5)
 """Radians: how far people look up or down, and sideways, against their head."""
 VERGENCE_SIGMA = (0.02, 0.08)
 """Radians: how far the two eyes' gaze may differ upwards and sideways."""
