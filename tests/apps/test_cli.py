@@ -32,7 +32,21 @@ def test_import_and_help_load_no_torch():
 
 @pytest.mark.parametrize(
     "command",
-    ["swap", "demo", "check", "track", "orbit", "consent", "keys", "verify", "status", "purge", "doctor", "bench"],
+    [
+        "swap",
+        "demo",
+        "check",
+        "track",
+        "orbit",
+        "consent",
+        "keys",
+        "verify",
+        "status",
+        "purge",
+        "doctor",
+        "bench",
+        "weights",
+    ],
 )
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
