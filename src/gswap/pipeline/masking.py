@@ -58,11 +58,15 @@ class Subject:
         person = matte(rgb) if square else person_around(rgb, landmarks, matte)
         return Sample(rgb, landmarks, person, self.model.pose(self.body, self.rest, t), camera)
 
+    def color_frames(self) -> list[int]:
+        """The frames that :meth:`segmenter` looks at."""
+        usable = self.usable_frames()
+        spread = np.linspace(0, len(usable) - 1, min(COLOR_SAMPLES, len(usable))).round()
+        return list(dict.fromkeys(usable[int(i)] for i in spread))
+
     def segmenter(self, work_image: WorkImages, matte: PersonMatte) -> HeadSegmenter:
         """Colours and hair length, learnt from a few frames."""
-        usable = self.usable_frames()
-        chosen = [usable[int(i)] for i in np.linspace(0, len(usable) - 1, min(COLOR_SAMPLES, len(usable))).round()]
-        samples = [self.sample(t, work_image(t), matte) for t in dict.fromkeys(chosen)]
+        samples = [self.sample(t, work_image(t), matte) for t in self.color_frames()]
         return HeadSegmenter.prepare(samples, self.model, self.cfg.masks)
 
     def mask(self, t: int, segmenter: HeadSegmenter, sample: Sample, stored: StoredMasks) -> Masks:

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from gswap.body.draw import draw_overlay
 from gswap.body.fit import fit_track
 from gswap.body.models import load_body
 from gswap.foundation.errors import OutputError
-from gswap.foundation.types import Camera, RgbImage, Shot
+from gswap.foundation.protocols import PersonMatte
+from gswap.foundation.types import Camera, Masks, RgbImage, Shot, Window
 from gswap.media.encoders import check_output
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
 from gswap.media.scenes import ShotDetector, is_duplicate
 from gswap.media.write import encode_rgb
+from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.perception.clip import choose_person, find_people, follow
 from gswap.pipeline.config import Job, Settings
+from gswap.pipeline.masking import cut, subject_of
 from gswap.pipeline.observer import StepObserver
 from gswap.pipeline.steps.perceive import person_choice
 from gswap.pipeline.steps.track import BODY
+
+OUTLINES = {"person": (230, 230, 230), "neck": (70, 200, 255), "head": (255, 220, 40)}
+"""Colours of the masks' outlines; later ones are drawn over earlier ones."""
 
 
 def write_overlay(clip: Path, out: Path, person: str | None, *, overwrite: bool, observer: StepObserver) -> None:
@@ -67,14 +74,34 @@ def write_overlay(clip: Path, out: Path, person: str | None, *, overwrite: bool,
     body = fit_track(faces, model, settings.track, progress=report("fit"))
     rest = model.rest(body.shape)
 
-    def drawn() -> Iterator[RgbImage]:
+    subject = subject_of(faces, body, model, settings.segment)
+
+    def drawn(matte: PersonMatte) -> Iterator[RgbImage]:
+        wanted = set(subject.color_frames())
+        looks = {t: cut(image, subject.window, t) for t, image in enumerate(images()) if t in wanted}
+        segmenter = subject.segmenter(looks.__getitem__, matte)
+        last: dict[int, Masks] = {}
         for t, image in enumerate(images()):
             observer.progress("draw", t + 1, info.frame_count, "")
-            if not body.valid[t]:
+            if not subject.usable(t):
                 yield image
                 continue
+            sample = subject.sample(t, cut(image, subject.window, t), matte)
+            last = {t: subject.mask(t, segmenter, sample, last.__getitem__)}
             camera = Camera(float(body.focal[t]), info.width / 2, info.height / 2, info.width, info.height)
             mesh = model.pose(body, rest, t)
-            yield draw_overlay(image, mesh, model, camera, faces.landmarks[t], float(body.confidence[t]))
+            picture = draw_overlay(image, mesh, model, camera, faces.landmarks[t], float(body.confidence[t]))
+            draw_masks(picture, last[t], subject.window, t)
+            yield picture
 
-    encode_rgb(out, drawn(), info.frame_rate, audio_from=clip if info.has_audio else None)
+    with MediaPipeMatte() as matte:
+        encode_rgb(out, drawn(matte), info.frame_rate, audio_from=clip if info.has_audio else None)
+
+
+def draw_masks(image: RgbImage, masks: Masks, window: Window, t: int) -> None:
+    """Outlines of head, neck and person in ``image``, the full frame ``t``."""
+    for name, colour in OUTLINES.items():
+        inside = (getattr(masks, name) > 127).astype(np.uint8)
+        lines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        placed = [np.round(line / window.scale + (window.x[t], window.y[t])).astype(np.int32) for line in lines]
+        cv2.polylines(image, placed, True, colour, max(round(1 / window.scale), 1), cv2.LINE_AA)
