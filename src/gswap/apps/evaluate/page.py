@@ -13,6 +13,7 @@ from gswap.output import report_page as page
 from gswap.output.report_page import picture
 
 PLOTTED = ("identity_source", "expression", "pose", "gaze", "landmarks", "flicker")
+NO_BREAK = "\u00a0"
 MOST_PAIRS = 40
 """Pairs that get plots and pictures of their own; the tables count all."""
 
@@ -26,8 +27,8 @@ def evaluation_page(
 ) -> str:
     """The page."""
     names = list(dict.fromkeys(method.method for pair in pairs for method in pair.methods))
-    told = "".join(f"<p>{escape(remark)}</p>" for remark in remarks)
-    body = [page.section("What was found", told)] if told else []
+    told = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
+    body = [page.section("What was compared", f"<ul>{told}</ul>")] if told else []
     body += [page.section(made.title, table_html(made) + _notes(made.columns)) for made in tables]
     for pair in pairs[:MOST_PAIRS]:
         body.append(_pair(pair, names, single=len(pairs) == 1))
@@ -40,7 +41,7 @@ def table_html(made: Table) -> str:
     """Methods by measures; the best number of a column is bold."""
     winners = best(made)
     head = "".join(
-        f'<th title="{escape(c.explanation)}">{escape(c.header)}<small>{escape(_unit(c))}</small></th>'
+        f'<th title="{escape(c.explanation)}">{escape(NO_BREAK.join(c.header.rsplit(" ", 1)))}<small>{escape(_unit(c))}</small></th>'
         for c in made.columns
     )
     rows = []

@@ -122,7 +122,7 @@ def best(made: Table) -> dict[str, str]:
     for column in made.columns:
         values = {name: row.get(column.slot, float("nan")) for name, row in made.rows.items()}
         ranked = m.ranks(column, values, [column.reader])
-        if len(ranked) > 1:
+        if len(ranked) > 1 and column.show(values[ranked[0]]) != column.show(values[ranked[-1]]):
             out[column.slot] = ranked[0]
     return out
 

@@ -228,7 +228,7 @@ def write(
     tables = [results.table(name, scored, (group,)) for group, name in results.TITLES.items()]
     tables = [made for made in tables if made.columns]
     write_json(out / f"{stem}.json", results.to_json(scored, {**facts, **(extra or {})}))
-    told = "".join(f"{remark}\n\n" for remark in remarks)
+    told = "".join(f"* {remark}\n" for remark in remarks) + ("\n" if remarks else "")
     text = f"# {title}\n\n{facts['date']}, gswap {facts['gswap']}, {facts['machine']}.\n\n{told}"
     text += "\n".join(results.markdown(made) for made in tables)
     write_bytes(out / f"{stem}.md", text.encode())
