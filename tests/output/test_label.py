@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,29 @@ def test_what_would_not_disclose_is_refused(config: LabelConfig, message: str) -
         Label(SIZE, config)
 
 
-def test_a_picture_too_small_for_the_label_is_refused() -> None:
+@pytest.mark.parametrize("size", [(40, 40), (32, 200), (200, 12)])
+def test_a_picture_too_small_for_a_readable_label_is_refused_at_once(size: tuple[int, int]) -> None:
     with pytest.raises(UsageError, match="does not fit"):
-        Label((32, 32)).apply(np.zeros((32, 32, 3), np.uint8))
+        Label(size)
+
+
+@pytest.mark.parametrize("position", get_args(LabelPosition))
+@pytest.mark.parametrize("size", [(56, 56), (64, 64), (64, 114), (96, 54), (270, 480), (1080, 1920), (131, 97)])
+@pytest.mark.parametrize("share", [0.03, 0.032, 0.1, 0.2])
+def test_it_is_whole_at_every_size_of_picture_and_label(
+    position: LabelPosition, size: tuple[int, int], share: float
+) -> None:
+    label = Label(size, LabelConfig(position, share))
+    x, y, w, h = label.box
+    assert x >= 0 and y >= 0 and x + w <= size[0] and y + h <= size[1]
+    out = label.apply(np.zeros((size[1], size[0], 3), np.uint8))[y : y + h, x : x + w, 0]
+    bright = np.argwhere(out > 128)
+    assert len(bright) > 60, "there are letters"
+    low, high = bright.min(0), bright.max(0)
+    assert (low >= 2).all() and (high < np.array(out.shape) - 2).all(), "none is cut off"
+
+
+def test_a_larger_size_gives_larger_letters() -> None:
+    small, large = (Label((640, 360), LabelConfig(size=share)).box for share in (0.03, 0.06))
+    assert large[2] > 1.5 * small[2] and large[3] > 1.5 * small[3]
+    assert Label((640, 360), LabelConfig("bottom-left", 0.06)).box[1] > 180
