@@ -40,10 +40,7 @@ def evaluation_page(
 def table_html(made: Table) -> str:
     """Methods by measures; the best number of a column is bold."""
     winners = best(made)
-    head = "".join(
-        f'<th title="{escape(c.explanation)}">{escape(NO_BREAK.join(c.header.rsplit(" ", 1)))}<small>{escape(_unit(c))}</small></th>'
-        for c in made.columns
-    )
+    head = "".join(_head(column) for column in made.columns)
     rows = []
     for name, row in made.rows.items():
         cells = "".join(
@@ -51,6 +48,11 @@ def table_html(made: Table) -> str:
         )
         rows.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
     return f'<table class="scores"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _head(column: m.Measure) -> str:
+    title = NO_BREAK.join(column.header.rsplit(" ", 1))  # the arrow stays with the last word
+    return f'<th title="{escape(column.explanation)}">{escape(title)}<small>{escape(_unit(column))}</small></th>'
 
 
 def _class(is_best: bool) -> str:

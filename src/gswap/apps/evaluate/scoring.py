@@ -116,7 +116,8 @@ def score(samples: Iterable[Sample], count: int, photos: SourceFaces, tools: Ins
     for sample in samples:
         height, width = sample.rgb.shape[:2]
         # The clip's face is read exactly as the results' are, not taken from the track: an unchanged clip scores 0.
-        own = tools.find(sample.rgb, sample.landmarks)
+        hint = sample.landmarks
+        own = tools.find(sample.rgb, hint)
         sample = sample if own is None else replace(sample, landmarks=own)
         if parameters is None:
             parameters = tools.parameters(count, width, height)
@@ -126,7 +127,7 @@ def score(samples: Iterable[Sample], count: int, photos: SourceFaces, tools: Ins
         mine = _read_clip(clip, sample, box, photos, tools)
         found = []
         for shown, rows, change in zip(sample.results, results, outside, strict=True):
-            points = _find(shown.rgb, sample.landmarks, tools)
+            points = _find(shown.rgb, hint, tools)
             found.append((shown.rgb, points))
             _read_face(rows, shown, points, sample, mine, photos, tools)
             _read_motion(rows, shown, box, tools)
