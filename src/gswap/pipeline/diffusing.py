@@ -11,9 +11,20 @@ import numpy as np
 from jaxtyping import Float
 
 from gswap.foundation import weights
+from gswap.foundation.landmarks import CHIN
 from gswap.foundation.protocols import BodyModel
 from gswap.foundation.store import PngStore
-from gswap.foundation.types import BodyTrack, FaceTrack, Masks, PhotoSet, Progress, RgbImage, SwapFrame, TargetSet
+from gswap.foundation.types import (
+    BodyTrack,
+    FaceTrack,
+    Masks,
+    PhotoSet,
+    Progress,
+    RgbImage,
+    SoftMask,
+    SwapFrame,
+    TargetSet,
+)
 from gswap.perception.adapters.arcface import ArcFace
 from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.perception.clip import landmarks_near
@@ -24,7 +35,9 @@ from gswap.segmentation.adapters.parsing import with_parsed_head
 from gswap.swap.diffusion.models import GeneratorFolders
 from gswap.swap.diffusion.plan import InpaintPlan
 from gswap.swap.diffusion.swapper import DiffusionSwapper, Photos, Tools, Verdict, swap_frame
+from gswap.swap.embedded.swapper import EmbeddedSwapper
 from gswap.swap.mask_warp import Landmarks2, Reenactor
+from gswap.swap.reenact import EmbeddedReenactor
 
 LCM = "lcm-lora-sdv1-5"
 CONDITION = "arcface-arc2face"
@@ -92,6 +105,34 @@ def generator_folders(job: Job) -> GeneratorFolders:
         scheduler=base / "scheduler",
         fast=weights.file(LCM) if job.settings.diffusion.sample.sampler == "lcm" else None,
     )
+
+
+def coarse_reenactor(job: Job, cast: Cast, swapper: EmbeddedSwapper) -> Reenactor:
+    """The reenactor of a job; LivePortrait shows the photo that our swapper chose for the head."""
+    if job.parts.reenactor == "embedded":
+        return EmbeddedReenactor(swapper)
+    from gswap.swap.adapters.liveportrait import LivePortrait, Sight
+
+    find, parse = _finder(job), head_parser(job)
+
+    def photo(t: int) -> tuple[RgbImage, Landmarks2]:
+        base = swapper.choice(t)["base"]
+        return cast.photos.rgb[base], cast.photo_faces.landmarks[base, :, :2]
+
+    def frame(t: int) -> tuple[RgbImage, Landmarks2]:
+        return cast.target.rgb[t], cast.target.window.to_work(t, cast.faces.landmarks[t])[:, :2]
+
+    def head(image: RgbImage, landmarks: Float[np.ndarray, "478 3"]) -> SoftMask:
+        if parse is not None:
+            return parse(image, landmarks).head
+        with MediaPipeMatte() as matte:
+            person = matte(image)
+        person[int(landmarks[CHIN, 1]) :] = 0
+        return person
+
+    sight = Sight(lambda image, points: find([image], [points])[0], head)
+    folder = weights.path("liveportrait")
+    return LivePortrait(folder, photo, frame, sight, device=job.device, threads=job.threads)
 
 
 def paint_clip(job: Job, cast: Cast, reenactor: Reenactor, folder: Path, progress: Progress) -> Painted:

@@ -1,15 +1,13 @@
 """The photos as the generator learns them (Sec. III-B): one person on the target's background, clothes neutralised.
 
 What surrounds the head must not be learnt with it. The person is put before the target's own clean background, and
-the clothes are kept out: they have no weight in the loss, and, where it is asked for, a plain neutral garment is
-painted over them first. The paper lets a diffusion model remove the clothes instead; this program makes no nude
-picture of anybody: garments are only ever replaced by garments.
+the clothes have no weight in the loss. The paper lets a diffusion model remove the clothes instead; this program makes
+no nude picture of anybody, and needs none: what has no weight cannot leak.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -17,19 +15,11 @@ from jaxtyping import Float
 
 from gswap.foundation.imaging import over, smooth_fill
 from gswap.foundation.types import PhotoSet, RgbImage, SoftMask
-from gswap.swap.framing import INSIDE, Framing, frame_head
+from gswap.swap.framing import Framing, frame_head
 
 HOLE_MARGIN = 0.02
 """The person is cut from the background with this margin, in shares of the picture's side."""
 GREY = 128
-
-
-class GarmentPainter(Protocol):
-    """Paints a plain neutral garment over clothes; knows one fixed prompt and takes no other."""
-
-    def __call__(self, picture: RgbImage, clothes: SoftMask, /) -> RgbImage:
-        """The picture with new clothes where ``clothes`` is set; all else is kept."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -52,22 +42,17 @@ class LossWeights:
     clothes: float
 
 
-def source_pictures(
-    photos: PhotoSet, landmarks: Float[np.ndarray, "n 478 3"], ratio: float, garment: GarmentPainter | None = None
-) -> list[SourcePicture]:
-    """The photos with their squares, their clothes repainted where there is a painter.
+def source_pictures(photos: PhotoSet, landmarks: Float[np.ndarray, "n 478 3"], ratio: float) -> list[SourcePicture]:
+    """The photos with their squares.
 
     Args:
         photos: The photos with their masks.
         landmarks: Their landmarks in their own pixels.
         ratio: Side of the square in units of the head's larger extent (as for the target).
-        garment: Paints clothes.
     """
     pictures = []
     for i, rgb in enumerate(photos.rgb):
         head, person = photos.head[i], np.maximum(photos.person[i], photos.head[i])
-        if garment is not None:
-            rgb = garment(rgb, np.where(head > INSIDE, 0, person))
         points = landmarks[i, :, :2]
         pictures.append(SourcePicture(rgb, person, head, points, frame_head(head, points, ratio)))
     return pictures

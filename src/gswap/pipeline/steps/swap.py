@@ -11,13 +11,12 @@ import numpy as np
 from gswap.foundation.store import PngStore, hash_file, read_body_track, read_face_track, read_json, write_json
 from gswap.foundation.types import BodyTrack, SwapFrame, SwapSet
 from gswap.pipeline.config import Job
-from gswap.pipeline.diffusing import Cast, paint_clip, painter_config
+from gswap.pipeline.diffusing import Cast, coarse_reenactor, paint_clip, painter_config
 from gswap.pipeline.parts import body_model
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import segment
 from gswap.swap.embedded.swapper import EmbeddedSwapper
 from gswap.swap.generated import GeneratedFrames
-from gswap.swap.reenact import EmbeddedReenactor
 
 DROPPED = "dropped.json"
 """Numbers of the frames that were painted in vain, where there are some."""
@@ -54,7 +53,7 @@ def _run(context: StepContext) -> None:
         choices = {str(t): dict(swapper.choice(t)) for t in range(count) if body.valid[t]}
         if job.parts.swapper == "diffusion":
             cast = Cast(target, faces, body, photos, photo_faces, photo_body, model)
-            painted = paint_clip(job, cast, EmbeddedReenactor(swapper), context.folder, context.progress)
+            painted = paint_clip(job, cast, coarse_reenactor(job, cast, swapper), context.folder, context.progress)
             make, dropped = painted.frame, painted.dropped
             context.notes |= {"generator": painted.facts}
     stores = {name: PngStore(context.folder / name, count) for name in STORES}

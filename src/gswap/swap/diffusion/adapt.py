@@ -266,11 +266,12 @@ def _write_adapter(generator: Generator, trained: dict[str, torch.nn.Parameter],
     """Store what was learnt for :func:`gswap.swap.diffusion.models.merge_adapter`."""
     if cfg.method == "full":
         learnt = {name: p.detach() for name, p in trained.items()}
-        meta = {ADAPTER_FORMAT: "full"}
+        kind = "full"
     else:
         learnt = library("peft").get_peft_model_state_dict(generator.unet, adapter_name=ADAPTER)
-        meta = {ADAPTER_FORMAT: "lora", "rank": str(cfg.rank)}
-    write_bytes(path, save({name: t.cpu().contiguous() for name, t in sorted(learnt.items())}, metadata=meta))
+        kind = f"lora {cfg.rank}"
+    tensors = {name: t.cpu().contiguous() for name, t in sorted(learnt.items())}
+    write_bytes(path, save(tensors, metadata={ADAPTER_FORMAT: kind}))  # one entry only: their order is not fixed
 
 
 def _write_checkpoint(path: Path, trained: dict[str, torch.nn.Parameter], optimizer: Any, state: _State) -> None:

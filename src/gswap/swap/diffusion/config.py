@@ -11,7 +11,6 @@ from typing import Literal
 Method = Literal["lora", "full", "none"]
 Sampler = Literal["dpm", "unipc", "lcm"]
 Start = Literal["noise", "reenact"]
-Neutralise = Literal["mask", "inpaint"]
 Background = Literal["plate", "generated"]
 
 FEWEST_STEPS, STEPS_PER_PHOTO = 450, 88
@@ -136,8 +135,6 @@ class GateConfig:
 class DiffusionConfig:
     """The paper's image head swap."""
 
-    neutralise: Neutralise = "mask"
-    """How the photos' clothes are kept out: of the loss, or also painted over with a plain neutral garment."""
     background: Background = "plate"
     """What lies around the new head in I_gen: our clean plate (steady), or what the generator painted (the paper)."""
     compile: bool = False

@@ -192,17 +192,17 @@ def merge_adapter(unet: Any, path: Path) -> None:
         ConfigError: The file was made for another UNet.
     """
     with safe_open(path, "pt") as file:
-        meta = file.metadata() or {}
+        kind = (file.metadata() or {}).get(ADAPTER_FORMAT, "")
         learnt = {name: file.get_tensor(name) for name in file.keys()}
     try:
-        if meta.get(ADAPTER_FORMAT) == "full":
+        if kind == "full":
             unet.load_state_dict(learnt)
             return
-        add_adapter(unet, int(meta["rank"]), seed=0)
+        add_adapter(unet, int(kind.removeprefix("lora ")), seed=0)
         found = library("peft").set_peft_model_state_dict(unet, learnt, adapter_name=ADAPTER)
         if found is not None and found.unexpected_keys:
             raise KeyError(found.unexpected_keys[0])
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, ValueError, RuntimeError) as error:
         raise ConfigError("The adapter does not fit this UNet.", hint="Remove it and adapt anew.", path=path) from error
     unet.fuse_lora(adapter_names=[ADAPTER])
     unet.unload_lora()

@@ -25,7 +25,7 @@ from gswap.swap.diffusion.models import Generator, GeneratorFolders, load_genera
 from gswap.swap.diffusion.plan import InpaintPlan
 from gswap.swap.diffusion.sample import SEED_STRIDE, paint, put_back
 from gswap.swap.mask_warp import Landmarks2, Reenactor
-from gswap.swap.sources import GarmentPainter, clean_background, source_pictures
+from gswap.swap.sources import clean_background, source_pictures
 
 VALIDATION_FRAMES = 3
 VALIDATION_STEPS = 10
@@ -46,7 +46,6 @@ class Tools:
     identity: Embedder
     """The identity that frames are judged by."""
     find_landmarks: FindLandmarks
-    garment: GarmentPainter | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class DiffusionSwapper:
         self._adapter.mkdir(parents=True, exist_ok=True)
         generator = load_generator(self.tools.folders, self.tools.device)
         images, cfg = self.photos.images, self.cfg
-        pictures = source_pictures(images, self.photos.faces.landmarks, cfg.mask.crop, self.tools.garment)
+        pictures = source_pictures(images, self.photos.faces.landmarks, cfg.mask.crop)
         variants = encode_variants(generator, pictures, self._background(), cfg.adapt, self.seed)
         chosen = self._spread(VALIDATION_FRAMES)
 
