@@ -96,10 +96,15 @@ def test_a_manifest_moved_to_another_clip_names_another_id(
     assert "names another id, 000001" in text(verify_file(out, read_luma=read_luma))
 
 
+def test_a_longer_clip_of_others_has_no_watermark(write_video: Callable[..., Path]) -> None:
+    still = np.random.default_rng(1).integers(0, 255, (64, 64), np.uint8)
+    assert "Watermark: none found" in text(verify_file(write_video("long.mp4", [still] * 40), read_luma=read_luma))
+
+
 def test_files_of_others(video: Path, photo: Path, tmp_path: Path) -> None:
     report = verify_file(video, read_luma=read_luma)
     assert report.exit_code == EXIT_UNSIGNED and not report.ai_modified
-    assert "Watermark: none found" in text(report) and "nothing signed" in text(report)
+    assert "Watermark: cannot be looked for in 0.4 s" in text(report) and "nothing signed" in text(report)
     assert "not searched" in text(verify_file(photo))
     notes = tmp_path / "notes.txt"
     notes.write_text("hello")

@@ -18,7 +18,7 @@ from gswap.foundation.errors import InputError, MissingInputError
 from gswap.output.credentials import UNTRUSTED, IngredientReport, ManifestReport, read_manifest, walk
 from gswap.output.marks import Marks, read_marks
 from gswap.output.sidecar import FOLDER_NAME, SidecarReport, find_sidecar, read_sidecar
-from gswap.output.watermark_detect import WatermarkResult, detect
+from gswap.output.watermark_detect import LEAST_SECONDS, WatermarkResult, detect
 
 EXIT_INTACT = 0
 """A manifest or a signed sidecar covers the file, and everything it covers is unchanged."""
@@ -155,6 +155,8 @@ def _watermark_sentences(report: VerifyReport) -> Iterable[str]:
             yield f"  The manifest names another id, {report.manifest.watermark}: marked more than once."
     elif mark.found:
         yield "Watermark: present, its id cannot be read."
+    elif mark.seconds < LEAST_SECONDS:
+        yield f"Watermark: cannot be looked for in {mark.seconds:.1f} s; it takes {LEAST_SECONDS:.1f} s."
     else:
         yield "Watermark: none found."
 

@@ -33,6 +33,8 @@ from gswap.output.watermark import (
 
 BINS = 4
 """Bins per half-period = phases searched (the other four are their negatives)."""
+LEAST_SECONDS = 3 * HALF_PERIOD
+"""In less than three half-periods nothing can be found."""
 WORK_SIDE = 256
 """Short side at which frames are compared, pixels."""
 SCALES = np.exp(np.arange(np.log(0.55), np.log(1.1), 0.005))
