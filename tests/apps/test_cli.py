@@ -84,4 +84,4 @@ def test_consent_is_written_checked_and_never_replaced(tmp_path, capsys):
     assert run(["consent", "check", str(path)]) == 0
     assert str(dt.date.today().year + 1) in capsys.readouterr().out or dt.date.today().month == 1
     assert run(["consent", "new", "-o", str(tmp_path / "b.toml")]) == 78
-    assert "contact" in capsys.readouterr().err
+    assert "no name for the source person" in capsys.readouterr().err
