@@ -9,6 +9,7 @@ from swap_scenes import SIZE, body_track, render
 
 from gswap.foundation.geometry import rotvec_to_matrix
 from gswap.foundation.landmarks import (
+    EYE_RIGHT,
     LIP_RINGS_LOWER,
     LIP_RINGS_UPPER,
     LIPS_INNER_LOWER,
@@ -150,6 +151,20 @@ def test_lids_close_monotonically_and_fully(model, clip, people):
         opening = lid_opening(posed.local, side)
         assert (np.diff(opening) < 1e-6).all()
         assert opening[-1] < 0.02 and posed.closed[-1, k] > 0.99 and posed.closed[0, k] == 0
+
+
+def test_small_differences_between_the_eyes_are_evened_out_and_a_wink_stays(model, clip, people):
+    neutral = neutral_face(lift(clip.faces, clip.body, model), CFG)
+    source = align(s := neutral_face(lift(people.faces, people.body, model), CFG), neutral)(s)
+    local = np.repeat(neutral[None], 2, 0)
+    upper, lower = list(EYE_RIGHT[:8:-1]), list(EYE_RIGHT[1:8])
+    for row, share in zip(local, (0.75, 0.1), strict=True):
+        row[upper] = row[lower] + share * (row[upper] - row[lower])
+    posed = retarget(local, neutral, source, CFG).local
+    ratio = np.stack([lid_opening(posed, k) / lid_opening(source, k) for k in ("right", "left")], -1)
+    assert abs(ratio[0, 0] - ratio[0, 1]) < 0.13
+    assert ratio[1, 0] < 0.15
+    assert ratio[1, 1] > 0.95
 
 
 def test_gaze_is_the_targets(model, clip, people):

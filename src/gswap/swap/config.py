@@ -22,6 +22,11 @@ class RetargetConfig:
     """Limits of the ratio of natural lid openings, source over target."""
     lid_shut: tuple[float, float] = (0.42, 0.64)
     """Opening relative to the neutral at which the lids are shut, and from which they are left alone."""
+    lid_coupling: float = 0.7
+    """Share of a small difference between the two eyes' openings that is taken for the detector's error."""
+    wink: tuple[float, float] = (0.4, 0.6)
+    """Differences between the two openings, relative to the neutral, up to which they are coupled, and from which it
+    is a wink."""
     lip_scale: tuple[float, float] = (0.6, 1.6)
     """Limits of the ratio of lip thicknesses, source over target."""
 

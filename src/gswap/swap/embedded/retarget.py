@@ -128,6 +128,7 @@ def retarget(target: Points, target_neutral: Face, source_neutral: Face, cfg: Re
         motion[:, list(contour)] *= np.clip(ratio, *cfg.lid_scale)
     posed = base + motion
     _shape_lips(posed, target, base, target_neutral, cfg)
+    _couple_lids(posed, base, cfg)
     closed = _shut_lids(posed, base, cfg)
     _place_irises(posed, target, base, target_neutral)
     return Retargeted(posed, closed)
@@ -173,6 +174,19 @@ def _shape_lips(posed: Points, target: Points, base: Face, neutral: Face, cfg: R
             for ring, low, high in ((second, 0.1, 0.9), (third, 0.05, 0.8)):
                 share = np.linalg.norm(base[ring] - base[inner]) / thickness
                 posed[:, ring] = posed[:, inner] + np.clip(share, low, high) * across
+
+
+def _couple_lids(posed: Points, base: Face, cfg: RetargetConfig) -> None:
+    """Lids move together unless it is a wink: in a turned head one of the two is measured badly."""
+    ratios = np.stack([lid_opening(posed, side) / lid_opening(base, side) for side, _, _ in EYES], -1)
+    apart = np.abs(ratios[:, 0] - ratios[:, 1])
+    low, high = cfg.wink
+    share = cfg.lid_coupling * np.clip((high - apart) / (high - low), 0, 1)
+    wanted = ratios + share[:, None] * (ratios.mean(-1, keepdims=True) - ratios)
+    for k, (_, contour, _) in enumerate(EYES):
+        upper, lower = list(contour[:8:-1]), list(contour[1:8])
+        factor = wanted[:, k] / np.maximum(ratios[:, k], 1e-3)
+        posed[:, upper] = posed[:, lower] + factor[:, None, None] * (posed[:, upper] - posed[:, lower])
 
 
 def _shut_lids(posed: Points, base: Face, cfg: RetargetConfig) -> Float[np.ndarray, "t 2"]:
