@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gswap.field.field import Gaussians
 from gswap.field.geometry import TrackGeometry
+from gswap.field.posing import rotate
 from gswap.field.regularise import MeshLaplacian, Neighbours
 from gswap.foundation.errors import InputError
 from gswap.foundation.protocols import BodyModel, Rasterizer
@@ -37,6 +38,9 @@ SEEN = 0.05
 """Gaussians with less total weight than this in those frames take the colour of the nearest seen one."""
 MOST_HELD = 30.0
 """How much more firmly Gaussians that hardly show are held to their initial values than usual ones."""
+GRAZING = (0.3, 0.5)
+"""Best cosine between a Gaussian's normal and a line of sight: below the first its colour is not read from the pixels
+(the rim of a head, one pixel wide from the front, is a hand's breadth from the side), from the second on it is free."""
 DAMPING = {
     "field.features": 6e-3,
     "field.opacity_logit": 2e-3,
@@ -238,7 +242,15 @@ def _adopt(portrait: Portrait, start: Portrait) -> None:
 # ---------------------------------------------------------------- one frame
 def _frames(target: TargetSet, swap: SwapSet, drive: BodyTrack, divisor: int, cfg: FitConfig) -> TrainingFrames:
     budget = cfg.cache_megabytes * 2**20
-    return TrainingFrames(target, swap, drive, divisor, least_confidence=cfg.least_confidence, budget=budget)
+    return TrainingFrames(
+        target,
+        swap,
+        drive,
+        divisor,
+        least_confidence=cfg.least_confidence,
+        budget=budget,
+        upper_body=cfg.region == "upper-body",
+    )
 
 
 def _render(
@@ -280,6 +292,7 @@ def initialise_colors(
     """
     field = portrait.network.field
     sums: Float[Tensor, "n 4"] = torch.zeros(len(portrait.binding), 4)
+    facing: Float[Tensor, "n"] = torch.full((len(portrait.binding),), -1.0)
     for t in chosen:
         frame, posed = frames[t], geometry[t]
         gaussians: Gaussians = field(posed)
@@ -293,8 +306,13 @@ def initialise_colors(
         seen[:3], seen[3] = added * solid, frame.matte * solid
         (back,) = torch.autograd.grad(image, features, seen)
         sums.index_add_(0, posed.visible, back[:, :4])
+        outwards = rotate(posed.quats, torch.tensor([0.0, 1.0, 0.0]).expand_as(gaussians.means))
+        cosine = -(outwards * F.normalize(gaussians.means, dim=1)).sum(1)
+        facing[posed.visible] = torch.maximum(facing[posed.visible], cosine)
     colors, weights = sums[:, :3].numpy(), sums[:, 3].numpy()
-    known = weights > SEEN
+    low, high = GRAZING
+    edge_on = (high - facing.numpy()) / (high - low)
+    known = (weights > SEEN) & (edge_on < 1)
     if not known.any():
         return
     rest = portrait.surface.vertices[portrait.surface.faces[portrait.binding.face]]
@@ -305,7 +323,8 @@ def initialise_colors(
     field.features[:, :3] = torch.from_numpy(mean)
     field.initial_features.copy_(field.features)
     usual = float(np.median(weights[known]))
-    field.hold[:, 0] = torch.from_numpy(np.clip(usual / np.maximum(weights, 1e-6), 1, MOST_HELD))
+    scarce = np.clip(usual / np.maximum(weights, 1e-6), 1, MOST_HELD)
+    field.hold[:, 0] = torch.from_numpy(np.maximum(scarce, np.clip(edge_on, 0, 1) * MOST_HELD))
 
 
 @torch.no_grad()

@@ -26,6 +26,8 @@ HEAD = 0.5
 """Vertices with more head weight than this are framed."""
 REACH = 3
 """Pixels: half the receptive field of the rerenderer."""
+SOLID = 0.7
+"""Alpha from which the rerenderer takes part, fully where it is 1; thinner edges are composited plainly."""
 NECK_SHOWN = 0.25
 """Gaussians with less head weight than this are hidden: behind the collar nothing was ever seen."""
 NECK_FADE = 0.25
@@ -90,6 +92,8 @@ def render_alone(
 ) -> Iterator[RgbImage]:
     """Render the head over a constant colour, filling the image, in every frame of ``track``.
 
+    A portrait of the upper body is shown whole.
+
     Args:
         portrait: A fitted portrait.
         track: Poses and expressions, for example by :func:`orbit_track`.
@@ -102,21 +106,23 @@ def render_alone(
     field, condition = portrait.network.field, driving_condition(portrait)
     plate = torch.tensor(background)[None, :, None, None].expand(1, 3, side, side)
     plate = plate.contiguous(memory_format=torch.channels_last)
-    on_head = portrait.surface.head_weight > HEAD
+    whole = portrait.cfg.region == "upper-body"
+    on_head = portrait.surface.head_weight > (-1 if whole else HEAD)
     camera: Camera | None = None
     for t in range(len(track)):
         posed = geometry[t]
         camera = camera or framing_camera(posed.vertices.numpy()[on_head], side)
         with torch.no_grad():
             weight = field.head_weight.index_select(0, posed.visible)[:, 0]
-            shown = ((weight - NECK_SHOWN) / NECK_FADE).clamp(0, 1)
+            shown = torch.ones_like(weight) if whole else ((weight - NECK_SHOWN) / NECK_FADE).clamp(0, 1)
             gaussians: Gaussians = field(posed, condition)
             gaussians = gaussians._replace(opacities=gaussians.opacities * shown)
             features, alpha = rasterize(*gaussians, camera)
             image = portrait.network.composite(features, alpha, View(plate, torch.ones(side, side), camera))
-            # The rerenderer has only seen the clip's background: its word counts where the head is, and just around.
-            near = F.max_pool2d(alpha[None, None], 2 * REACH + 1, 1, REACH)
-            image = plate + near * (image - plate)
+            # The rerenderer has only seen the clip's background: its word counts where the head is solid.
+            inner = -F.max_pool2d(-alpha[None, None], 2 * REACH + 1, 1, REACH)
+            plain = features[None, :3] + (1 - alpha) * plate
+            image = plain + ((inner - SOLID) / (1 - SOLID)).clamp(0, 1) * (image - plain)
         yield to_rgb(image[0])
 
 
