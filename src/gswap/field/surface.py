@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from gswap.foundation.geometry import matrix_to_quaternion
 from gswap.foundation.landmarks import CHIN, FOREHEAD_TOP
@@ -18,6 +18,9 @@ SKIN, TONGUE, EYE_LEFT, EYE_RIGHT, TEETH_UPPER, TEETH_LOWER = range(6)
 
 MIN_HEAD_AND_NECK_WEIGHT = 0.15
 """Faces with a smaller mean skinning weight of head and neck belong to the torso, which the plate shows."""
+
+UPPER_BODY = (1.1, 1.1)
+"""How far the upper body reaches below the chin and to either side, in heights of the head."""
 
 MOUTH_CORNER_RIGHT, MOUTH_CORNER_LEFT, LIP_INNER_UPPER, LIP_INNER_LOWER = 61, 291, 13, 14
 
@@ -62,11 +65,13 @@ class Surface:
         return np.unique(np.sort(pairs, axis=1), axis=0)
 
 
-def head_surface(model: BodyModel, shape: BodyShape) -> Surface:
-    """Cut head and neck out of a body and give it teeth."""
+def head_surface(model: BodyModel, shape: BodyShape, *, upper_body: bool = False) -> Surface:
+    """Cut head and neck (or everything down to the chest) out of a body and give it teeth."""
     rest = np.asarray(model.rest(shape).vertices, np.float64)
     weight = (np.asarray(model.head_weight) + np.asarray(model.neck_weight))[model.faces].mean(1)
     kept = weight > MIN_HEAD_AND_NECK_WEIGHT
+    if upper_body:
+        kept |= _near_shoulders(rest[np.asarray(model.faces)].mean(1), rest, model)
     body_vertices, flat = np.unique(np.asarray(model.faces)[kept], return_inverse=True)
     faces = flat.reshape(-1, 3)
     vertices, part = rest[body_vertices], np.asarray(model.part)[body_vertices]
@@ -95,6 +100,17 @@ def head_surface(model: BodyModel, shape: BodyShape) -> Surface:
         teeth_start=start,
         lower_teeth_start=lower_start,
     )
+
+
+def _near_shoulders(
+    centres: Float[np.ndarray, "f 3"], rest: Float[np.ndarray, "v 3"], model: BodyModel
+) -> Bool[np.ndarray, "f"]:
+    """Faces of chest and shoulders: within :data:`UPPER_BODY` of the head's own extent below and beside the head."""
+    head = rest[np.asarray(model.head_weight) > 0.9]
+    low, high = head.min(0), head.max(0)
+    height, middle = high[1] - low[1], (low[0] + high[0]) / 2
+    below, beside = UPPER_BODY
+    return (centres[:, 1] < high[1] + below * height) & (np.abs(centres[:, 0] - middle) < beside * height)
 
 
 def face_frames(

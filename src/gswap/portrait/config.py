@@ -38,6 +38,9 @@ class FitConfig:
     """Seed of the initial weights, of the points on the eyeballs and of the order of frames."""
 
     # ---- field
+    region: Literal["head", "upper-body"] = "head"
+    """What carries Gaussians: head and neck, or shoulders and chest too, as in the paper. In the clip the plate shows
+    the torso either way; the upper body is there for novel views (`gswap orbit`)."""
     texels: int = 0
     """Side of the UV map; about 0.34 * texels^2 Gaussians. 0 = by the window's size (256 at 256 px, 350 at 480 px)."""
     samples_per_eye_face: int = 6

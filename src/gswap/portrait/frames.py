@@ -104,6 +104,7 @@ class TrainingFrames:
         drive: Track, for the cameras.
         divisor: How much smaller the images are than the window, a whole number.
         least_confidence: See :class:`~gswap.portrait.config.FitConfig`.
+        upper_body: The mattes hold the target's torso too, for a field that covers it; what is composited does not.
         budget: Bytes of decoded frames to keep; the least recently used go first.
     """
 
@@ -116,10 +117,11 @@ class TrainingFrames:
         *,
         least_confidence: float,
         budget: int,
+        upper_body: bool = False,
     ) -> None:
         self._target, self._swap, self._drive = target, swap, drive
         self.divisor = divisor
-        self._least = least_confidence
+        self._least, self._upper_body = least_confidence, upper_body
         self._budget, self._used = budget, 0
         self._kept: OrderedDict[int, tuple[Box, UInt8[np.ndarray, "h w 11"]]] = OrderedDict()
 
@@ -141,7 +143,7 @@ class TrainingFrames:
     def _read(self, t: int) -> tuple[Box, UInt8[np.ndarray, "h w 11"]]:
         planes, hole = self._planes(t)
         divisor = int(self.divisor)
-        box = box_of(shrink(hole, divisor))
+        box = box_of(shrink(self._shown(planes, hole), divisor))
         return box, pack([shrink(plane, divisor) for plane in planes], box)
 
     def _planes(self, t: int) -> tuple[list[np.ndarray], UInt8[np.ndarray, "h w"]]:
@@ -160,7 +162,14 @@ class TrainingFrames:
             masks.pixel_weight(matte, swap.confidence[t], self._least),
             masks.outside(hole),
         ]
+        if self._upper_body:
+            matte = np.maximum(matte, np.round(body * 255).astype(np.uint8))
+            floats[1] = np.ones_like(floats[1])
         return [image, plate, matte, *((f * 255 + 0.5).astype(np.uint8) for f in floats)], hole
+
+    def _shown(self, planes: Sequence[np.ndarray], hole: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+        """What a step has to see: M_inp, and the torso where the field covers it."""
+        return np.maximum(hole, planes[2]) if self._upper_body else hole
 
 
 def pack(planes: Sequence[np.ndarray], box: Box) -> UInt8[np.ndarray, "h w 11"]:

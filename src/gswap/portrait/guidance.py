@@ -78,7 +78,15 @@ class GuidingFrames(TrainingFrames):
         self, enlarged: ImageStore, target: TargetSet, swap: SwapSet, drive: BodyTrack, cfg: FitConfig
     ) -> None:
         budget = cfg.cache_megabytes * 2**20
-        super().__init__(target, swap, drive, 1 / SCALE, least_confidence=cfg.least_confidence, budget=budget)
+        super().__init__(
+            target,
+            swap,
+            drive,
+            1 / SCALE,
+            least_confidence=cfg.least_confidence,
+            budget=budget,
+            upper_body=cfg.region == "upper-body",
+        )
         self._enlarged = enlarged
 
     def _read(self, t: int) -> tuple[Box, UInt8[np.ndarray, "h w 11"]]:
@@ -88,7 +96,8 @@ class GuidingFrames(TrainingFrames):
         soft = [cv2.resize(plane, size, interpolation=_LINEAR) for plane in planes[2:]]
         inside = cv2.resize(hole, size, interpolation=cv2.INTER_NEAREST)
         guided = np.where(inside[..., None] > 0, self._enlarged[t], image)
-        return box_of(inside), pack([guided, plate, *soft], box_of(inside))
+        box = box_of(self._shown([image, plate, *soft], inside))
+        return box, pack([guided, plate, *soft], box)
 
 
 def cut(frame: TrainingFrame, generator: np.random.Generator, side: int = SIDE) -> TrainingFrame:

@@ -81,7 +81,7 @@ def portrait_from(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], mod
         cfg = FitConfig(**meta["config"])
         shape = BodyShape(meta["body"], arrays["shape.coefficients"], arrays["shape.offsets"])
         binding = Binding(arrays["binding.face"], arrays["binding.bary"], arrays["binding.spacing"])
-        surface = head_surface(model, shape)
+        surface = head_surface(model, shape, upper_body=cfg.region == "upper-body")
         network = PortraitModel(surface, binding, len(arrays["visits"]), cfg)
         prefix = "network."
         state = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}

@@ -124,7 +124,7 @@ def build_portrait(
         texels: Side of the UV map.
         cfg: Its configuration.
     """
-    surface = head_surface(model, drive.shape)
+    surface = head_surface(model, drive.shape, upper_body=cfg.region == "upper-body")
     if binding is None:
         binding = bind(surface, texels, samples_per_eye_face=cfg.samples_per_eye_face, seed=cfg.seed)
     network = PortraitModel(surface, binding, len(drive), cfg)
