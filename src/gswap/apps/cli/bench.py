@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from gswap.apps.bench.paper_config import PaperBenchConfig
 from gswap.apps.bench.render_config import RenderBenchConfig
 from gswap.apps.bench.splat import SplatBenchConfig
 from gswap.apps.bench.track_config import TrackBenchConfig
@@ -81,6 +82,21 @@ class BenchWatermark:
 
 
 @dataclass(frozen=True)
+class BenchPaper:
+    """Tune, generate and fit of the paper's recipe at full size with random weights: nothing is downloaded."""
+
+    settings: Annotated[PaperBenchConfig, tyro.conf.arg(name="")] = field(default_factory=PaperBenchConfig)
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.bench import paper
+
+        return show(paper.run(self.settings, terminal.say), terminal)
+
+
+@dataclass(frozen=True)
 class Bench:
     """Time a part, as ratios against a reference run beside it."""
 
@@ -89,6 +105,7 @@ class Bench:
         | Annotated[BenchRender, tyro.conf.subcommand("render")]
         | Annotated[BenchTrack, tyro.conf.subcommand("track")]
         | Annotated[BenchWatermark, tyro.conf.subcommand("watermark")]
+        | Annotated[BenchPaper, tyro.conf.subcommand("paper")]
     )
 
     @property

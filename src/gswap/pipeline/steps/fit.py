@@ -9,7 +9,7 @@ import numpy as np
 from gswap.foundation.protocols import Rasterizer
 from gswap.foundation.store import PngStore, encode_png, hash_file, write_bytes
 from gswap.foundation.types import RgbImage
-from gswap.pipeline.config import Job
+from gswap.pipeline.config import Device, Job
 from gswap.pipeline.parts import body_model, chosen, perceptual_loss, upscaler
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import retrack, segment, swap
@@ -28,8 +28,13 @@ def _config(job: Job) -> object:
 
 
 def rasterizer(job: Job) -> Rasterizer:
-    """The splatting backend of a job, taking and giving CPU tensors: the portrait lives on the CPU."""
-    if job.device != "cuda":
+    """The splatting backend of a job."""
+    return splat_on(job.device)
+
+
+def splat_on(device: Device) -> Rasterizer:
+    """The splatting backend of a device, taking and giving CPU tensors: the portrait lives on the CPU."""
+    if device != "cuda":
         return get_rasterizer("auto")
     cuda = get_rasterizer("cuda")
 

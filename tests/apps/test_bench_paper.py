@@ -1,0 +1,28 @@
+"""The benchmark of the paper's recipe runs on tiny networks."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("diffusers")
+
+from gswap.apps.bench.paper import run
+from gswap.apps.bench.paper_config import PaperBenchConfig
+from gswap.foundation.errors import InputError
+
+
+def test_it_times_the_three_stages():
+    found = run(PaperBenchConfig(tiny=True, tune_steps=1, batches=1, fit_steps=1))
+    assert "tiny" in found["machine"]
+    for stage, unit, count in (("tune", "step", 802), ("generate", "frame", 500), ("fit", "step", 1500)):
+        assert found[stage][f"seconds for {count} {unit}s"] == pytest.approx(
+            count * found[stage][f"seconds per {unit}"]
+        )
+        assert found[stage][f"seconds per {unit}"] > 0
+
+
+def test_nonsense_is_refused():
+    with pytest.raises(InputError, match="positive"):
+        run(PaperBenchConfig(frames=0))
+    with pytest.raises(InputError, match="real weights"):
+        run(PaperBenchConfig(random_weights=False))
