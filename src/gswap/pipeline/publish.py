@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from gswap.foundation.store import atomic_path, hash_file, read_json, write_json
 from gswap.output import consent, keys
@@ -17,6 +21,14 @@ from gswap.pipeline.steps import deliver
 from gswap.pipeline.steps.ingest import source_files
 
 RECORD = "published.json"
+BUNDLED_MODELS = (
+    ("gswap", "body/data/*.npz"),
+    ("mediapipe", "modules/face_*/*.tflite"),
+    ("mediapipe", "modules/iris_*/*.tflite"),
+    ("mediapipe", "modules/selfie_*/*.tflite"),
+    ("face_recognition_models", "models/dlib_face_recognition_resnet_model_v1.dat"),
+)
+"""Package and pattern of the models that every job may use and no download brings."""
 
 
 def provenance_of(job: Job, record: consent.ConsentRecord, key: str) -> Provenance:
@@ -24,11 +36,22 @@ def provenance_of(job: Job, record: consent.ConsentRecord, key: str) -> Provenan
     return Provenance(
         recipe=job.recipe,
         config_hash=fingerprint(job.settings, job.parts, job.mouth, job.detail, job.seed),
-        weights=digests(required_weights(job)),
+        weights={**bundled_models(), **digests(required_weights(job))},
         consent_hash=consent.record_hash(record),
         watermark_id=deliver.watermark_id(key) if job.watermark else None,
         label=job.label != "off",
     )
+
+
+@cache
+def bundled_models() -> Mapping[str, str]:
+    """The models that lie inside the installed packages -> SHA-256."""
+    found = {}
+    for package, pattern in BUNDLED_MODELS:
+        spec = importlib.util.find_spec(package)
+        for root in (spec and spec.submodule_search_locations) or ():
+            found |= {f"{package}/{path.name}": hash_file(path) for path in sorted(Path(root).glob(pattern))}
+    return MappingProxyType(found)
 
 
 @dataclass(frozen=True)
