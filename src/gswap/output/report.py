@@ -133,11 +133,11 @@ def to_html(data: ReportData) -> str:
         _notes("Warnings", data.notes.warnings, "warning"),
         _notes("What would help", data.notes.advice, "advice"),
         _untouched(data.untouched),
+        page.section("Over the frames", "".join(_plot(s) for s in data.series)) if data.series else "",
+        page.section("Frames to look at", _gallery(data.worst)) if data.worst else "",
         page.section("Contact sheet", page.picture(data.contact_sheet, "contact sheet"))
         if data.contact_sheet is not None
         else "",
-        page.section("Over the frames", "".join(_plot(s) for s in data.series)) if data.series else "",
-        page.section("Frames to look at", _gallery(data.worst)) if data.worst else "",
         page.section("Where the time went", _timings(data.timings)) if data.timings else "",
         page.section("Software and machine", page.table(data.versions)) if data.versions else "",
         page.section("SHA-256", page.table(data.hashes, mono=True)) if data.hashes else "",

@@ -11,8 +11,10 @@ from jaxtyping import Float, Int
 from gswap.foundation.landmarks import head_angles, lid_opening, mouth_gap
 from gswap.foundation.protocols import Embedder
 from gswap.foundation.store import read_body_track, read_face_track
-from gswap.foundation.types import Progress, RgbImage, no_progress
+from gswap.foundation.types import ImageStore, Progress, RgbImage, no_progress
 from gswap.metrics.expression import difference, expression_signals
+from gswap.metrics.flicker import NOISE_LEVELS, motion_residual
+from gswap.metrics.picture import head_box
 from gswap.perception.clip import landmarks_near
 from gswap.perception.config import PerceptionConfig
 from gswap.perception.identity import embed as dlib_embed
@@ -39,6 +41,8 @@ class Quality:
     """Mean absolute difference of the expression signals, medians removed, in eye distances."""
     pose: Float[np.ndarray, "t"]
     """Mean absolute difference of yaw, pitch and roll, medians removed, degrees."""
+    flicker: Float[np.ndarray, "t"]
+    """Unrest between a frame and the one before that motion does not explain, relative to the clip's own; 1 = equal."""
     confidence: Float[np.ndarray, "t"]
     """Of the track."""
     lid_correlation: float
@@ -71,11 +75,14 @@ def measure(
     target = segment.load_target(folders, count)
     rendered = [t for t in np.flatnonzero(faces.valid & drive.valid) if render.is_rendered(folders, int(t))]
     chosen = np.asarray(rendered, int)[np.unique(np.linspace(0, max(len(rendered) - 1, 0), SAMPLES).astype(int))]
+    rendered_set = {int(t) for t in rendered}
     if not rendered:
         chosen = np.zeros(0, int)
-    hints = {int(t): target.window.to_work(int(t), faces.landmarks[t]) for t in chosen}
+    tracked = {int(t): target.window.to_work(int(t), faces.landmarks[t]) for t in chosen}
     results = _Results(folders, count)
-    found = landmarks_near(results, hints, cfg, progress=progress)
+    found = landmarks_near(results, tracked, cfg, progress=progress)
+    # The clip's faces are read in the same way as the results': an unchanged clip has no error.
+    hints = tracked | landmarks_near(target.rgb, {t: tracked[t] for t in found}, cfg, progress=progress)
     blank = np.full(count, np.nan)
     source, other = blank.copy(), blank.copy()
     photos = photo_faces.embedding.astype(np.float64)
@@ -96,6 +103,11 @@ def measure(
         pose[times] = difference(head_angles(a), head_angles(b))
         lid = _correlation(_lids(a), _lids(b))
         mouth = _correlation(mouth_gap(a), mouth_gap(b))
+    starts = {shot.start for shot in faces.shots}
+    flicker = blank.copy()
+    for t in found:
+        if t - 1 in rendered_set and t not in starts:
+            flicker[t] = _unrest(results, target.rgb, t, hints[t])
     pairs = np.linalg.norm(photos[:, None] - photos[None], axis=-1)[np.triu_indices(len(photos), 1)]
     people = np.linalg.norm(np.asarray(targets)[:, None] - photos[None], axis=-1) if targets else np.array([np.nan])
     return Quality(
@@ -106,10 +118,17 @@ def measure(
         photos_distance=float(np.median(pairs)) if len(pairs) else float("nan"),
         expression=expression,
         pose=pose,
+        flicker=flicker,
         confidence=drive.confidence.astype(np.float64),
         lid_correlation=lid,
         mouth_correlation=mouth,
     )
+
+
+def _unrest(results: ImageStore, clip: ImageStore, t: int, points: Float[np.ndarray, "478 3"]) -> float:
+    box = head_box(points, clip[t].shape[1], clip[t].shape[0])
+    mine, theirs = (motion_residual(store[t - 1], store[t], box) for store in (results, clip))
+    return (mine + NOISE_LEVELS) / (theirs + NOISE_LEVELS)
 
 
 def _lids(points: Float[np.ndarray, "n 478 3"]) -> Float[np.ndarray, "n"]:

@@ -56,6 +56,7 @@ def write_job_report(
         "  the two people": f"{quality.people_distance:.3f}",
         "expression error (eye distances)": _mean(quality.expression, 4),
         "pose error (degrees)": _mean(quality.pose, 2),
+        "flicker (1 = as in the clip)": _mean(quality.flicker, 2),
         "lid correlation": f"{quality.lid_correlation:.3f}",
         "mouth correlation": f"{quality.mouth_correlation:.3f}",
     }
@@ -96,6 +97,7 @@ def _series(quality: Quality, identity: str) -> list[Series]:
         Series("identity, target", quality.identity_target, "", "higher", "Distance to the person in the clip."),
         Series("expression", quality.expression, "eye distances", "lower", "Difference to the clip, medians removed."),
         Series("pose", quality.pose, "degrees", "lower", "Difference to the clip, medians removed."),
+        Series("flicker", quality.flicker, "", "lower", "Unrest that motion does not explain; 1 = as in the clip."),
         Series("track confidence", quality.confidence, "", "higher", "How certain the face was found."),
     ]
 
@@ -106,9 +108,10 @@ def _worst(quality: Quality, folders: dict[str, Path], count: int) -> list[Pictu
     if not len(times):
         return []
     score = np.zeros(len(times))
-    for values in (quality.identity_source, quality.expression, quality.pose):
+    for values in (quality.identity_source, quality.expression, quality.pose, quality.flicker):
         picked = values[times]
-        score += picked / max(float(np.nanmedian(picked)), 1e-6)
+        if np.isfinite(picked).any():
+            score += np.nan_to_num(picked / max(float(np.nanmedian(picked)), 1e-6))
     order = np.argsort(-score)[:WORST]
     return [
         Picture(
