@@ -59,6 +59,8 @@ def test_pull_tells_machines_what_it_does(hub, capsys):
         (["pull", "nothing"], 2, "nothing"),
         (["pull", "net", "--offline"], 78, "switched off"),
         (["pull", "net", "--commercial-only"], 78, "may not be used commercially"),
+        (["pull", "--recipe", "paper", "--commercial-only"], 78, "arc2face may not be used commercially"),
+        (["pull", "lama", "--recipe", "paper", "--offline"], 78, "lama"),
         (["pull", "smplx"], 78, "gswap weights import smplx"),
         (["import", "net", "/nonexistent"], 66, "net.onnx"),
     ],
@@ -67,6 +69,10 @@ def test_refusals_are_one_sentence_and_a_code(hub, capsys, arguments, code, word
     assert run(["weights", *arguments]) == code
     assert words in capsys.readouterr().err.replace("\n", " ")
     assert hub.requests == []
+
+
+def test_the_embedded_recipe_needs_nothing(hub, capsys):
+    assert run(["weights", "pull", "--recipe", "embedded"]) == 0 and hub.requests == []
 
 
 def test_verify_finds_a_harmed_file(hub, capsys, tmp_path):

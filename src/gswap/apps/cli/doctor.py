@@ -46,7 +46,12 @@ def examine() -> list[Finding]:
             findings.append(Finding(name, True, check(), required))
         except Exception as error:
             findings.append(Finding(name, False, f"{type(error).__name__}: {error}".splitlines()[0], required))
-    for extra, package in (("heif", "pi_heif"), ("cuda", "gsplat")):
+    for extra, package in (
+        ("heif", "pi_heif"),
+        ("cuda", "gsplat"),
+        ("onnx", "onnxruntime"),
+        ("diffusion", "diffusers"),
+    ):
         present = importlib.util.find_spec(package) is not None
         findings.append(
             Finding(f"extra [{extra}]", present, "installed" if present else f"pip install 'gswap[{extra}]'")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from gswap.foundation.errors import UsageError
+from gswap.pipeline.config import Recipe
+from gswap.pipeline.recipes import recipe_defaults
 
 if TYPE_CHECKING:
     from gswap.apps.cli.console import Terminal
@@ -45,8 +47,10 @@ class WeightsList:
 class WeightsPull:
     """Fetch parts: transfers go on where they stopped, and everything is verified before it is used."""
 
-    names: Annotated[tuple[str, ...], tyro.conf.Positional]
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
     """The parts, as `gswap weights list` names them."""
+    recipe: Recipe | None = None
+    """Also all parts of this recipe."""
     commercial_only: bool = False
     """Refuse a part that may not be used commercially."""
     offline: bool = False
@@ -60,9 +64,14 @@ class WeightsPull:
         """Do it."""
         from gswap.foundation import weights
 
-        if not self.names:
+        names = list(self.names)
+        if self.recipe is not None:
+            names += [name for name in recipe_defaults(self.recipe).parts.weights() if name not in names]
+        if not names and self.recipe is None:
             raise UsageError("Expected the names of parts.", hint="`gswap weights list` shows them.")
-        parts = [weights.spec(name) for name in self.names]
+        parts = [weights.spec(name) for name in names]
+        for part in parts:
+            weights.check_licence(part, commercial_only=self.commercial_only)
         for number, part in enumerate(parts, 1):
             terminal.say(f"{part.name}: {part.licence} ({part.origin})")
             terminal.started(part.name, number, len(parts))

@@ -12,7 +12,17 @@ unpickled. A part is a folder of one or several files::
 """
 
 from gswap.foundation.weights.catalogue import CATALOGUE, WeightFile, WeightSpec, spec
-from gswap.foundation.weights.folder import FileState, PartState, digest, file, path, require, root, states
+from gswap.foundation.weights.folder import (
+    FileState,
+    PartState,
+    check_licence,
+    digest,
+    file,
+    path,
+    require,
+    root,
+    states,
+)
 from gswap.foundation.weights.pull import Network, pull
 
 __all__ = [
@@ -22,6 +32,7 @@ __all__ = [
     "PartState",
     "WeightFile",
     "WeightSpec",
+    "check_licence",
     "digest",
     "file",
     "path",
