@@ -39,6 +39,8 @@ LEAST_KEPT = 0.35
 """Share of the detected opening that stays, however much of it looks like lip."""
 MISTAKEN = (0.30, 0.22)
 """Mouth gaps, in eye distances, from which the detector is believed, and down to which the picture is."""
+UNLIT = 0.55
+"""How much darker what remains is made, at most: much of it is the shaded upper lip, and stands for the cavity."""
 TEETH_HEIGHT = 0.085
 """Visible height of painted upper teeth, in eye distances."""
 ENAMEL = (1.0, 0.96, 0.88)
@@ -134,12 +136,16 @@ def from_target(
         gain: Log gain that relighting will apply later; it is taken off here.
         face_width: Pixels.
     """
-    inside = _inside(without_lower_lip(target, target_points), INSIDE_TARGET)
-    colour = _sample(target, interior.strip_map(inside))
+    seen = without_lower_lip(target, target_points)
+    colour = _sample(target, interior.strip_map(_inside(seen, INSIDE_TARGET)))
+    upper, lower = list(LIPS_INNER_UPPER[1:-1]), list(LIPS_INNER_LOWER[1:-1])
+    opening = np.linalg.norm(target_points[lower] - target_points[upper], axis=1).sum()
+    removed = np.linalg.norm(seen[lower] - target_points[lower], axis=1).sum() / max(float(opening), 1e-6)
+    colour = colour * np.float32(1 - UNLIT * min(removed / (1 - LEAST_KEPT), 1.0))
     colour = np.maximum((colour + LOG_FLOOR) * np.exp(-gain).astype(np.float32) - LOG_FLOOR, 0)
-    opening = fill_polygon(smooth_contour(interior.points[list(LIPS_INNER)]), *interior.size) > 0.5
-    depth = cv2.distanceTransform(opening.astype(np.uint8), cv2.DIST_L2, 5)
-    core = opening & (depth > RIM * face_width)
+    area = fill_polygon(smooth_contour(interior.points[list(LIPS_INNER)]), *interior.size) > 0.5
+    depth = cv2.distanceTransform(area.astype(np.uint8), cv2.DIST_L2, 5)
+    core = area & (depth > RIM * face_width)
     if core.sum() < 9:
         return colour
     filled = smooth_fill(colour, ~core, smoothing=3)
