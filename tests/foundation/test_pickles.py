@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -92,6 +93,14 @@ def test_conversion_gives_the_same_bytes_every_time(tmp_path):
     for name in ("one", "two"):
         pickle_to_safetensors(tmp_path / "net.pth", tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_transformers_reads_what_was_converted(tmp_path):
+    """Its loader wants the header to say which framework wrote the file."""
+    torch.save({"w": torch.ones(2)}, tmp_path / "net.pth")
+    pickle_to_safetensors(tmp_path / "net.pth", tmp_path / "net.safetensors")
+    with safe_open(tmp_path / "net.safetensors", "pt") as handle:
+        assert handle.metadata() == {"format": "pt"}
 
 
 # ---------------------------------------------------------------- malice

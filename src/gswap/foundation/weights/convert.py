@@ -28,7 +28,7 @@ def pickle_to_safetensors(source: Path, target: Path) -> None:
         for name, tensor in read_tensors(source).items()
     }
     with atomic_path(target) as part:
-        save_file(tensors, part)
+        save_file(tensors, part, metadata={"format": "pt"})
 
 
 def import_part(name: str, source: Path, *, sha256: str | None = None, commercial_only: bool = False) -> dict[str, str]:
