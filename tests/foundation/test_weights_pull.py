@@ -347,6 +347,15 @@ def test_an_import_of_a_folder_finds_published_names(catalogued, tmp_path):
         convert.import_part("net", source / "published.onnx")
 
 
+def test_files_of_one_name_are_not_mixed_up(catalogued, tmp_path):
+    files = tuple(catalogue.WeightFile(f"{p}/config.json", f"maker/net:{p}/config.json") for p in ("unet", "vae"))
+    catalogued(part(files=files))
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/config.json").write_bytes(b"{}")
+    with pytest.raises(MissingInputError, match="unet"):
+        convert.import_part("net", tmp_path / "source")
+
+
 def test_what_only_its_holder_may_supply_is_not_pulled(catalogued):
     catalogued(part(files=(catalogue.WeightFile("net.onnx", ""),)))
     with pytest.raises(WeightsError, match="gswap weights import net"):

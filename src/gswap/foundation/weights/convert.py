@@ -74,12 +74,10 @@ def _find(part: WeightSpec, item: WeightFile, source: Path) -> Path:
             )
         return source
     published = PurePosixPath(item.source.rpartition(":")[2] if ":" in item.source else PurePosixPath(item.source).name)
-    candidates = [
-        source / item.path,
-        source / published,
-        source / PurePosixPath(item.path).name,
-        source / published.name,
-    ]
+    own = PurePosixPath(item.path).name
+    candidates = [source / item.path, source / published]
+    if sum(PurePosixPath(other.path).name == own for other in part.files) == 1:  # else it might be another one's
+        candidates += [source / own, source / published.name]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
