@@ -22,7 +22,7 @@ Quality = Literal["preview", "standard", "best"]
 
 Swapper = Literal["embedded", "diffusion"]
 Reenactor = Literal["embedded", "liveportrait"]
-ControlNet = Literal["mediapipe-face", "openpose", "arc2face"]
+ControlNet = Literal["mediapipe-face"]
 Parser = Literal["embedded", "farl", "segformer"]
 PlateInpainter = Literal["embedded", "lama"]
 Identity = Literal["dlib", "arcface-buffalo", "arcface-antelopev2"]

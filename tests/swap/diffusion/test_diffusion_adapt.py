@@ -59,11 +59,13 @@ def test_the_background_shows_nobody(background):
 
 def test_clothes_and_background_of_the_photo_do_not_teach(sources, background):
     source = sources[0]
-    picture = training_picture(source, source.framing, background)
+    picture = training_picture(source, source.framing, len(background), background)
+    own = training_picture(source, source.framing, len(background), None)
     weight = loss_weight(source, source.framing, SIDE, LossWeights(0.1, 0.0))
     blue = np.abs(picture.astype(int) - CLOTH).max(-1) < 30
     assert blue.sum() > 100 and weight[blue].max() < 0.3 and np.median(weight[blue]) == 0
     assert not (np.abs(picture.astype(int) - (250, 250, 0)).max(-1) < 60).any(), "the photo's own wall is gone"
+    assert (np.abs(own.astype(int) - (250, 250, 0)).max(-1) < 60).any(), "unless it is left for comparison"
     skin = np.abs(picture.astype(int) - SKIN).max(-1) < 5
     assert weight[skin].min() > 0.5
     assert weight[2, 2] == pytest.approx(0.1)

@@ -1,0 +1,116 @@
+"""A whole clip through the diffusion swapper: the gate paints failed frames again and leaves the hopeless out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny_models import quiet
+
+from gswap.foundation.errors import InputError
+from gswap.swap.diffusion.config import AdaptConfig, DiffusionConfig, GateConfig, SampleConfig
+from gswap.swap.diffusion.gate import Measure, best_attempt, least_identity, passes
+from gswap.swap.diffusion.plan import InpaintPlan
+from gswap.swap.diffusion.swapper import DiffusionSwapper, Photos, Tools, swap_frame
+from gswap.swap.embedded.swapper import EmbeddedSwapper
+from gswap.swap.reenact import EmbeddedReenactor
+
+CFG = DiffusionConfig(
+    adapt=AdaptConfig(method="none", validate_every=0),
+    sample=SampleConfig(start="reenact", strength=0.05, side=48, steps=20, batch=2),
+    gate=GateConfig(reseeds=2),
+)
+VECTOR = np.random.default_rng(0).normal(size=512)
+
+
+@pytest.fixture(scope="module")
+def plan(clip, people, model, tmp_path_factory):
+    target, photos = clip.target(), people.photos()
+    swapper = EmbeddedSwapper(target, clip.faces, clip.body, photos, people.faces, people.body, model)
+    plan = InpaintPlan(target, clip.faces, range(3), tmp_path_factory.mktemp("plan"), CFG)
+    plan.reenact(EmbeddedReenactor(swapper))
+    return plan
+
+
+@pytest.fixture
+def make(plan, people, folders, tmp_path):
+    """A swapper whose faces are found as ``found(t, attempt)`` says: an offset in pixels, or ``None``."""
+
+    def build(found):
+        counts: dict[int, int] = {}
+
+        def find(images, wanted):
+            out = []
+            for points in wanted:
+                t = next(t for t in plan.frames if np.allclose(plan.landmarks(t), points))
+                offset = found(t, counts.setdefault(t, 0))
+                counts[t] += 1
+                out.append(None if offset is None else np.column_stack([points + offset, np.zeros(478)]))
+            return out
+
+        def embed(image, landmarks):
+            return VECTOR
+
+        tools = Tools(folders, "cpu", EmbeddedReenactor, embed, embed, find)  # type: ignore[arg-type]
+        return DiffusionSwapper(plan, Photos(people.photos(), people.faces), tools, CFG, 0, tmp_path), counts
+
+    return build
+
+
+def test_failed_frames_are_painted_again_and_the_hopeless_left_out(make):
+    """Frame 1 is found at the second attempt, frame 2 never."""
+
+    def found(t, attempt):
+        if t == 1 and attempt == 0:
+            return None
+        return 60.0 if t == 2 else 0.5
+
+    swapper, counts = make(found)
+    with quiet():
+        verdicts = swapper.paint()
+    assert [(v.attempt, v.accepted) for v in verdicts.values()] == [(0, True), (1, True), (0, False)]
+    assert counts == {0: 1, 1: 2, 2: 3}
+    assert not np.array_equal(swapper.painted(1, 0), swapper.painted(1, 1)), "other noise"
+    with quiet():
+        again = swapper.paint()
+    assert again == verdicts and counts == {0: 1, 1: 2, 2: 3}, "nothing is measured twice"
+
+
+def test_a_clip_without_one_good_frame_is_refused(make):
+    swapper, _ = make(lambda t, attempt: None)
+    with quiet(), pytest.raises(InputError, match="found none"):
+        swapper.paint()
+
+
+def test_frames_are_assembled_over_plate_or_as_painted(plan, clip):
+    target, t = clip.target(), 1
+    area = plan.area(t)
+    painted = np.where(area[..., None], 200, target.rgb[t]).astype(np.uint8)
+    head, neck = target.head[t], target.neck[t]
+    for background, shown in (("plate", target.plate[t]), ("generated", painted)):
+        frame = swap_frame(plan, t, painted, head, neck, True, background)
+        assert np.array_equal(frame.rgb[~area], target.rgb[t][~area])
+        around = area & (np.maximum(head, neck) == 0)
+        assert np.array_equal(frame.rgb[around], shown[around])
+        assert (frame.rgb[(head == 255) & area] == 200).all()
+        assert frame.confidence.min() == 255
+    assert swap_frame(plan, t, painted, head, neck, False, "plate").confidence.max() == 0
+
+
+def test_the_canvas_is_framed_on_the_new_head(plan):
+    planned = plan.frame(1)
+    mask = planned.canvas.area
+    assert mask.shape == (48, 48) and 0.1 < mask.mean() < 0.7
+    assert not mask[0].any() and not mask[:, 0].any() and not mask[:, -1].any()
+    assert planned.canvas.hint.any()
+
+
+def test_the_gate_is_relative_to_the_clip():
+    cfg = GateConfig()
+    first = {0: Measure(0.9, 0.01), 1: Measure(0.8, 0.01), 2: Measure(None, None), 3: Measure(0.5, 0.01)}
+    least = least_identity(first, cfg)
+    assert least == pytest.approx(0.7 * 0.8)
+    assert [passes(m, least, cfg) for m in first.values()] == [True, True, False, False]
+    assert not passes(Measure(0.9, 0.09), least, cfg)
+    assert best_attempt([Measure(None, None), Measure(0.9, 0.2), Measure(0.3, 0.1)], least, cfg) == (2, False)
+    assert best_attempt([Measure(0.1, 0.01), Measure(0.9, 0.05)], least, cfg) == (1, True)
+    assert least_identity({0: Measure(None, None)}, cfg) == np.inf
