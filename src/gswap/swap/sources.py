@@ -80,12 +80,13 @@ def _margin(size: int) -> np.ndarray:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
 
 
-def training_picture(source: SourcePicture, framing: Framing, background: RgbImage) -> RgbImage:
-    """The person of a photo before the target's background, in a square of the photo."""
-    size = background.shape[0]
+def training_picture(source: SourcePicture, framing: Framing, size: int, background: RgbImage | None) -> RgbImage:
+    """The person of a photo in a square of it, before the target's background (``None`` = before the photo's own)."""
+    rgb = framing.cut(source.rgb, size)
+    if background is None:
+        return rgb
     person = framing.cut(source.person, size).astype(np.float32) / 255
-    rgb = framing.cut(source.rgb, size).astype(np.float32)
-    return np.round(over(rgb, person, background.astype(np.float32))).clip(0, 255).astype(np.uint8)
+    return np.round(over(rgb.astype(np.float32), person, background.astype(np.float32))).clip(0, 255).astype(np.uint8)
 
 
 def loss_weight(source: SourcePicture, framing: Framing, size: int, weights: LossWeights) -> Float[np.ndarray, "s s"]:

@@ -91,7 +91,7 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant(
         "without background paste", "Fig. 15", "no background of the photos in the result",
-        _adapt(weight_background=1.0), "diffusion", own_images=True,
+        _adapt(paste_background=False, weight_background=1.0), "diffusion", own_images=True,
     ),
 )  # fmt: skip
 

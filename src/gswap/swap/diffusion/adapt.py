@@ -113,7 +113,8 @@ def encode_variants(
             framing, tint = source.framing, np.ones(3, np.float32)
             if version:
                 framing, tint = _jitter(framing, random, cfg)
-            picture = training_picture(source, framing, background).astype(np.float32) * tint
+            behind = background if cfg.paste_background else None
+            picture = training_picture(source, framing, size, behind).astype(np.float32) * tint
             hint = draw_hint(framing.to_picture(source.landmarks, size), size)
             image = generator.to_tensor([np.round(picture).clip(0, 255).astype(np.uint8)])
             latents.append(generator.encode(image * 2 - 1))

@@ -46,6 +46,8 @@ class AdaptConfig:
     """Min-SNR weighting of the noise levels (arXiv 2303.09556); 0 = off."""
     weight_background: float = 0.1
     """Weight of the loss outside head, neck and clothes."""
+    paste_background: bool = True
+    """Learn the person before the target's background; off, for comparison, before that of the photos (Fig. 15)."""
     weight_clothes: float = 0.0
     """Weight of the loss on clothes: with 0 none of them leaks into the generator."""
     low_memory: bool = True
