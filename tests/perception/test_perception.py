@@ -13,7 +13,18 @@ from gswap.people.motion import MotionConfig, make_motion
 from gswap.people.person import make_person
 from gswap.people.render import render
 from gswap.people.scene import make_scene
-from gswap.perception.clip import _bridge, choose_person, find_people, follow, landmarks_near
+from gswap.perception.adapters.mediapipe import Detection
+from gswap.perception.clip import (
+    Person,
+    _bridge,
+    _continued,
+    _Tracklet,
+    _with_hidden,
+    choose_person,
+    find_people,
+    follow,
+    landmarks_near,
+)
 from gswap.perception.config import PerceptionConfig
 from gswap.perception.identity import embed, face_chip
 from gswap.perception.photos import perceive_photos, pick_photos
@@ -184,3 +195,31 @@ def test_identity_tells_people_apart_and_ignores_the_images_size(one, other):
     double = cv2.resize(one[0].rgb, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
     small, large = face_chip(one[0].rgb, points(one[0])), face_chip(double, points(one[0]) * 2)
     assert np.abs(small.astype(float) - large).mean() < 6
+
+
+def test_faces_that_cross_keep_their_identity():
+    """Two faces pass each other, the smaller one hidden for a while: each detection goes on with its own track."""
+    tracklets = [_Tracklet([], []), _Tracklet([], [])]
+    for t in range(20):
+        near, far = Detection(100 + 10 * t, 100, 60, 0.9), Detection(300 - 10 * t, 102, 45, 0.8)
+        found = [near] if 8 <= t <= 12 else [far, near]
+        if t == 0:
+            chosen = [tracklets[1], tracklets[0]]
+        else:
+            chosen = _continued(tracklets, found, t, 24)
+        for face, tracklet in zip(found, chosen, strict=True):
+            assert tracklet is (tracklets[0] if face.size == 60 else tracklets[1]), t
+            tracklet.frames.append(t)
+            tracklet.faces.append(face)
+
+
+def test_a_hidden_person_is_not_looked_for():
+    boxes = np.tile([100.0, 100.0, 50.0, 0.9], (12, 1))
+    behind = boxes.copy()
+    behind[4:8] = np.nan
+    away = np.tile([400.0, 100.0, 50.0, 0.9], (12, 1))
+    shots = (Shot(0, 12),)
+    people = _with_hidden([Person(behind, None), Person(boxes, None)], shots, CFG)
+    assert np.flatnonzero(people[0].hidden).tolist() == [4, 5, 6, 7] and not people[1].hidden.any()
+    people = _with_hidden([Person(behind, None), Person(away, None)], shots, CFG)
+    assert not people[0].hidden.any(), "somebody elsewhere hides nobody"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import cv2
@@ -23,6 +23,12 @@ LOOK = 16
 """Side of the tiny picture that tells whether a face that is not found can be there at all, in pixels."""
 STRANGE_LOOK = 32.0
 """Mean difference of tiny pictures, in 8-bit levels, that no motion or hand before a face explains."""
+LARGEST_STEP, LARGEST_GROWTH = 0.6, 1.8
+"""How far, in face sizes, a face may be from where it was heading, and how much it may grow or shrink."""
+SIZE_MATTERS = 1.5
+"""Face sizes of distance that a face of e times the size is worth when people are told apart."""
+HEADING_FRAMES = 6
+"""Detections from which a face's velocity is taken."""
 HINT_MARGIN = 1.7
 """Side of the crop around a hinted face, in units of the landmarks' extent."""
 Frames = Callable[[], Iterable[RgbImage]]
@@ -46,6 +52,8 @@ class Person:
     boxes: Float[np.ndarray, "t 4"]
     """Centre x, y, size and score per frame; NaN where the person is not detected."""
     embedding: Float[np.ndarray, "d"] | None
+    hidden: Bool[np.ndarray, "t"] | None = None
+    """Where somebody else's face is in front of this one: what is seen there is not this person."""
 
     @property
     def presence(self) -> float:
@@ -77,8 +85,7 @@ def find_people(
             if t in starts:
                 live = []
             found = [d for d in detect(image) if d.size >= cfg.min_face]
-            for face in found:
-                tracklet = _nearest(live, face, t, cfg.max_bridge * 3)
+            for face, tracklet in zip(found, _continued(live, found, t, cfg.max_bridge * 3), strict=True):
                 if tracklet is None:
                     tracklet = _Tracklet()
                     live.append(tracklet)
@@ -88,21 +95,45 @@ def find_people(
                 if len(found) > 1 or len(tracklet.frames) in (1, 15):
                     _look_closer(tracklet, image, face, mesh, cfg, embed)
             progress(t + 1, count, "faces")
-    people = _merge(tracklets, count, cfg)
+    people = _with_hidden(_merge(tracklets, count, cfg), shots, cfg)
     return sorted(people, key=lambda p: -float(np.nansum(p.boxes[:, 2])))
 
 
-def _nearest(live: list[_Tracklet], face: Detection, t: int, patience: int) -> _Tracklet | None:
-    best, best_distance = None, 0.6
-    for tracklet in live:
-        last, age = tracklet.faces[-1], t - tracklet.frames[-1]
-        if age == 0 or age > patience:
-            continue
-        distance = np.hypot(face.x - last.x, face.y - last.y) / max(face.size, last.size)
-        ratio = max(face.size, last.size) / min(face.size, last.size)
-        if distance < best_distance and ratio < 1.8:
-            best, best_distance = tracklet, distance
-    return best
+def _continued(live: list[_Tracklet], found: list[Detection], t: int, patience: int) -> list[_Tracklet | None]:
+    """The tracklet that each detection continues: the pairs that fit best first, each tracklet once.
+
+    People who cross are told apart by where they were heading and by their sizes.
+    """
+    pairs = []
+    for i, face in enumerate(found):
+        for k, tracklet in enumerate(live):
+            age = t - tracklet.frames[-1]
+            if age > patience:
+                continue
+            x, y = _heading(tracklet, t)
+            last = tracklet.faces[-1]
+            larger, smaller = max(face.size, last.size), min(face.size, last.size)
+            distance = float(np.hypot(face.x - x, face.y - y)) / larger
+            if distance < LARGEST_STEP and larger < LARGEST_GROWTH * smaller:
+                pairs.append((distance + SIZE_MATTERS * float(np.log(larger / smaller)), i, k))
+    out: list[_Tracklet | None] = [None] * len(found)
+    taken: set[int] = set()
+    for _, i, k in sorted(pairs):
+        if out[i] is None and k not in taken:
+            out[i] = live[k]
+            taken.add(k)
+    return out
+
+
+def _heading(tracklet: _Tracklet, t: int) -> tuple[float, float]:
+    """Where a face would be in frame ``t`` if it kept its velocity."""
+    frames, faces = tracklet.frames[-HEADING_FRAMES:], tracklet.faces[-HEADING_FRAMES:]
+    x, y = faces[-1].x, faces[-1].y
+    span = frames[-1] - frames[0]
+    if not span:
+        return x, y
+    ahead = (t - frames[-1]) / span
+    return x + ahead * (x - faces[0].x), y + ahead * (y - faces[0].y)
 
 
 def _look_closer(
@@ -144,6 +175,20 @@ def _merge(tracklets: list[_Tracklet], count: int, cfg: PerceptionConfig) -> lis
         known = [k.best for k in group if k.best is not None]
         people.append(Person(boxes, max(known, key=lambda b: b[0])[1] if known else None))
     return people
+
+
+def _with_hidden(people: list[Person], shots: Sequence[Shot], cfg: PerceptionConfig) -> list[Person]:
+    """Mark where a person is not detected and somebody else is about where they should be."""
+    out = []
+    for person in people:
+        expected = _smooth_boxes(person.boxes, shots, cfg.max_bridge)
+        hidden = np.zeros(len(expected), bool)
+        for other in people:
+            if other is not person:
+                near = np.hypot(*(other.boxes[:, :2] - expected[:, :2]).T) < LARGEST_STEP * other.boxes[:, 2]
+                hidden |= near & ~np.isfinite(person.boxes[:, 0])
+        out.append(replace(person, hidden=hidden))
+    return out
 
 
 def choose_person(
@@ -212,6 +257,7 @@ def follow(
     """
     boxes = _smooth_boxes(person.boxes, shots, cfg.max_bridge)
     count = len(boxes)
+    hidden = np.zeros(count, bool) if person.hidden is None else person.hidden
     landmarks = np.full((count, 478, 3), np.nan)
     confidence = np.zeros(count)
     shoulders = np.full((count, 2, 3), np.nan)
@@ -224,7 +270,7 @@ def follow(
         for t, image in enumerate(frames()):
             if t in starts and t > 0:
                 mesh.reset()
-            if np.isfinite(boxes[t, 0]):
+            if np.isfinite(boxes[t, 0]) and not hidden[t]:
                 x, y, face, score = boxes[t]
                 side = face * cfg.crop_margin
                 looks[t] = _look(image, x, y, face)
