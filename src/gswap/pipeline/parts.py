@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,13 @@ def digests(names: Iterable[str]) -> dict[str, str]:
         WeightsError: A part was never pulled.
     """
     return {name: weights.digest(name) for name in names}
+
+
+def named(parts: Parts) -> dict[str, str]:
+    """The parts that are not the embedded ones, for people to read: part -> choice."""
+    usual = Parts()
+    names = [f.name for f in dataclasses.fields(Parts)]
+    return {n: getattr(parts, n) for n in names if getattr(parts, n) != getattr(usual, n)}
 
 
 def chosen(parts: Parts, *names: str) -> dict[str, object]:

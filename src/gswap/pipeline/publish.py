@@ -16,7 +16,7 @@ from gswap.output.manifest import Provenance, can_sign, sign_file
 from gswap.output.sidecar import write_sidecar
 from gswap.pipeline.config import Job
 from gswap.pipeline.fingerprint import fingerprint
-from gswap.pipeline.parts import digests, required_weights
+from gswap.pipeline.parts import digests, named, required_weights
 from gswap.pipeline.steps import deliver
 from gswap.pipeline.steps.ingest import source_files
 
@@ -40,6 +40,7 @@ def provenance_of(job: Job, record: consent.ConsentRecord, key: str) -> Provenan
         consent_hash=consent.record_hash(record),
         watermark_id=deliver.watermark_id(key) if job.watermark else None,
         label=job.label != "off",
+        notes=tuple(f"part {part}: {choice}" for part, choice in named(job.parts).items()),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 from gswap.foundation.store import hash_file, read_json, read_png, write_json
 from gswap.foundation.types import JobNotes, Shot, StepTiming
 from gswap.output.report import Picture, ReportData, Series, write_report
-from gswap.pipeline.config import Job, Parts
-from gswap.pipeline.parts import digests, identity_embedder, required_weights
+from gswap.pipeline.config import Job
+from gswap.pipeline.parts import digests, identity_embedder, named, required_weights
 from gswap.pipeline.quality import Quality, measure
 from gswap.pipeline.steps import deliver, ingest
 
@@ -43,7 +42,7 @@ def write_job_report(
     facts = {
         "clip": f"{count} frames, {clip.info.width}x{clip.info.height}, {clip.info.fps:.3f} frames a second",
         "recipe": job.recipe,
-        **_parts(job),
+        **{f"part: {part}": choice for part, choice in named(job.parts).items()},
         "photos": str(notes["ingest"]["photos"]),
         "shots": str(notes["ingest"]["shots"]),
         "window": "{}x{} pixels".format(*notes["segment"]["window"]),
@@ -80,13 +79,6 @@ def write_job_report(
     html, json_path = write_report(report_path(job), data)
     write_json(folders["deliver"] / "report.json", read_json(json_path))
     return html
-
-
-def _parts(job: Job) -> dict[str, str]:
-    """Who did the work, where it was not the embedded parts."""
-    usual = Parts()
-    names = [f.name for f in dataclasses.fields(Parts)]
-    return {f"part: {n}": getattr(job.parts, n) for n in names if getattr(job.parts, n) != getattr(usual, n)}
 
 
 def _series(quality: Quality, identity: str) -> list[Series]:
