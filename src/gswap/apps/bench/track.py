@@ -126,7 +126,8 @@ def measure_member(member: Member, cfg: TrackBenchConfig) -> ClipFigures | None:
 def landmarks_of(video: Path, cache: Path, person: int | None = 1) -> tuple[FaceTrack, dict[str, float]]:
     """The face track of a clip and its CPU time per frame, from ``cache`` if the same code made it before."""
     cfg = PerceptionConfig()
-    key = fingerprint(cfg, inspect.getsource(perception), str(video.resolve()), video.stat().st_size, person)
+    code = [inspect.getsource(f) for f in (perception.find_people, perception.follow)]
+    key = fingerprint(cfg, code, video.name, video.stat().st_size, person)
     path = cache / f"faces-{key}.safetensors"
     timing = path.with_suffix(".json")
     if timing.exists():
