@@ -25,7 +25,7 @@ from gswap.swap.diffusion.config import AdaptConfig, DiffusionConfig, SampleConf
 TINY = DiffusionConfig(
     adapt=AdaptConfig(steps=6, rank=4, rate=1e-3, variants=1, validate_every=3, checkpoint_every=3),
     # Tiny networks cannot make a face out of noise: they begin with the reenactment, faintly disturbed.
-    sample=SampleConfig(start="reenact", strength=0.05, side=96, batch=7),
+    sample=SampleConfig(start="reenact", strength=0.05, side=128, batch=7),
 )
 
 

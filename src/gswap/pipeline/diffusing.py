@@ -151,7 +151,6 @@ def paint_clip(job: Job, cast: Cast, reenactor: Reenactor, folder: Path, progres
     tools = Tools(
         folders=generator_folders(job),
         device=job.device,
-        reenact=reenactor,
         condition=ArcFace(weights.file(CONDITION), device=job.device, threads=job.threads),
         identity=identity_embedder(job),
         find_landmarks=_finder(job),

@@ -43,6 +43,7 @@ def write_job_report(
         "clip": f"{count} frames, {clip.info.width}x{clip.info.height}, {clip.info.fps:.3f} frames a second",
         "recipe": job.recipe,
         **{f"part: {part}": choice for part, choice in named(job.parts).items()},
+        **{f"generator: {fact}": str(value) for fact, value in notes["swap"].get("generator", {}).items()},
         "photos": str(notes["ingest"]["photos"]),
         "shots": str(notes["ingest"]["shots"]),
         "window": "{}x{} pixels".format(*notes["segment"]["window"]),

@@ -50,7 +50,7 @@ def make(plan, people, folders, tmp_path):
         def embed(image, landmarks):
             return VECTOR
 
-        tools = Tools(folders, "cpu", EmbeddedReenactor, embed, embed, find)  # type: ignore[arg-type]
+        tools = Tools(folders, "cpu", embed, embed, find)
         return DiffusionSwapper(plan, Photos(people.photos(), people.faces), tools, CFG, 0, tmp_path), counts
 
     return build

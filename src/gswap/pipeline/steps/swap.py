@@ -67,6 +67,8 @@ def _run(context: StepContext) -> None:
     write_json(context.folder / "choices.json", choices)
     if dropped:
         write_json(context.folder / DROPPED, list(dropped))
+        told = f"{len(dropped)} painted frames missed the identity or the pose and were left out of the fit."
+        context.notes |= {"warnings": [told]}
     context.notes |= {"advice": list(advice), "generated": job.generated is not None}
 
 

@@ -24,7 +24,7 @@ from gswap.swap.diffusion.gate import Measure, best_attempt, cosine, landmark_er
 from gswap.swap.diffusion.models import Generator, GeneratorFolders, load_generator
 from gswap.swap.diffusion.plan import InpaintPlan
 from gswap.swap.diffusion.sample import SEED_STRIDE, paint, put_back
-from gswap.swap.mask_warp import Landmarks2, Reenactor
+from gswap.swap.mask_warp import Landmarks2
 from gswap.swap.sources import clean_background, source_pictures
 
 VALIDATION_FRAMES = 3
@@ -40,7 +40,6 @@ class Tools:
 
     folders: GeneratorFolders
     device: str
-    reenact: Reenactor
     condition: Embedder
     """The identity that the generator's prompt speaks of: Arc2Face's own ArcFace."""
     identity: Embedder
