@@ -140,7 +140,7 @@ _SPECS = (
         ),
         _OPENRAIL,
         True,
-        "https://huggingface.co/stable-diffusion-v1-5/stable-diffusion-v1-5",
+        f"{DEFAULT_HUB}/stable-diffusion-v1-5/stable-diffusion-v1-5",
     ),
     WeightSpec(
         "controlnet-mediapipe-face",
@@ -156,7 +156,7 @@ _SPECS = (
         ),
         "OpenRAIL",
         True,
-        "https://huggingface.co/CrucibleAI/ControlNetMediaPipeFace",
+        f"{DEFAULT_HUB}/CrucibleAI/ControlNetMediaPipeFace",
     ),
     WeightSpec(
         "controlnet-openpose",
@@ -165,7 +165,7 @@ _SPECS = (
         _hub("lllyasviel/control_v11p_sd15_openpose", "config.json", "diffusion_pytorch_model.safetensors"),
         "OpenRAIL",
         True,
-        "https://huggingface.co/lllyasviel/control_v11p_sd15_openpose",
+        f"{DEFAULT_HUB}/lllyasviel/control_v11p_sd15_openpose",
     ),
     WeightSpec(
         "controlnet-arc2face",
@@ -196,7 +196,7 @@ _SPECS = (
         ),
         "OpenRAIL++",
         True,
-        "https://huggingface.co/latent-consistency/lcm-lora-sdv1-5 (arXiv 2311.05556)",
+        f"{DEFAULT_HUB}/latent-consistency/lcm-lora-sdv1-5 (arXiv 2311.05556)",
     ),
     WeightSpec(
         "liveportrait",
@@ -235,7 +235,7 @@ _SPECS = (
         _hub("jonathandinu/face-parsing", "config.json", "preprocessor_config.json", "model.safetensors"),
         "NVIDIA SegFormer and CelebAMask-HQ: non-commercial",
         False,
-        "https://huggingface.co/jonathandinu/face-parsing (arXiv 2105.15203)",
+        f"{DEFAULT_HUB}/jonathandinu/face-parsing (arXiv 2105.15203)",
         "About 340 MB.",
     ),
     WeightSpec(
@@ -317,7 +317,7 @@ _SPECS = (
         ),
         "MIT",
         True,
-        "https://huggingface.co/openai/clip-vit-base-patch32 (arXiv 2103.00020)",
+        f"{DEFAULT_HUB}/openai/clip-vit-base-patch32 (arXiv 2103.00020)",
     ),
     WeightSpec(
         "smirk",
