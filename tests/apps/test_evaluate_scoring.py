@@ -13,10 +13,13 @@ import pytest
 
 from gswap.apps.evaluate import measures as m
 from gswap.apps.evaluate import results
-from gswap.apps.evaluate.instruments import Instruments
+from gswap.apps.evaluate.body_reader import LIMIT, BodyParameters
+from gswap.apps.evaluate.instruments import Instruments, NetworkParameters
 from gswap.apps.evaluate.results import MethodScores, PairScores
 from gswap.apps.evaluate.scoring import Sample, Shown, SourceFaces, score
+from gswap.apps.evaluate.unsteady import disturbed
 from gswap.foundation.errors import InputError
+from gswap.foundation.types import SwapSet
 from gswap.metrics.descriptor import describe
 
 SIZE = 64
@@ -211,3 +214,41 @@ def test_ranks_follow_the_direction() -> None:
     assert m.ranks(by_slot["flicker"], values, [""]) == ["b", "a"]
     assert m.ranks(m.CSIM, values, ["ArcFace"]) == ["a", "b"]
     assert m.ranks(m.AED, values, ["SMIRK"]) == ["b", "a"]
+
+
+# ---------------------------------------------------------------- readers and unsteady images
+def test_network_parameters_are_mean_l1_distances_of_found_faces() -> None:
+    def read(picture, points):
+        level = float(picture[0, 0, 0])
+        return np.array([level, 2 * level, 0.0]), np.array([level / 10])
+
+    network = NetworkParameters(read, 2)
+    for level in (0, 20, 40):
+        target, result = (np.full((4, 4, 3), value, np.uint8) for value in (level, level + 6))
+        network.add(target, face(0), [(result, face(0)), (target, None if level else face(0))])
+    (expression, pose), (lost, _) = network.distances()
+    np.testing.assert_allclose(expression, 6.0)
+    np.testing.assert_allclose(pose, 0.6)
+    np.testing.assert_allclose(lost, [0.0])
+    assert NetworkParameters(read, 1).distances()[0][0].shape == (0,)
+
+
+def test_the_body_reader_keeps_a_bounded_even_sample() -> None:
+    reader = BodyParameters(1, SIZE, SIZE)
+    for t in range(1000):
+        reader.add(image(0), np.full((478, 3), float(t)), [(image(0), None)])
+    kept = [row[0, 0, 0] for row in reader._rows]
+    assert len(kept) <= LIMIT and set(np.diff(kept)) == {reader._stride}
+    assert reader.distances()[0][0].shape == (0,), "without a face in the result there is nothing to compare"
+
+
+def test_unsteady_images_keep_the_plate_and_are_the_same_for_the_same_seed() -> None:
+    plate = np.full((SIZE, SIZE, 3), 90, np.uint8)
+    rgb = np.where(HEAD[..., None] > 0, image(0), plate)
+    images = SwapSet([rgb], [HEAD], [np.zeros_like(HEAD)], [plate], [np.full_like(HEAD, 255)])
+    one, same, other = (disturbed(images, 0, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.rgb, same.rgb)
+    assert (one.rgb != other.rgb).any() and (one.rgb != rgb).any()
+    free = (one.head == 0) & (one.neck == 0)
+    np.testing.assert_array_equal(one.rgb[free], plate[free])
+    assert abs(int(np.count_nonzero(one.head > 127)) / np.count_nonzero(HEAD > 127) - 1) < 0.15

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gswap.body.bias import apply_bias, measure_bias, retrack
+from gswap.body.bias import apply_bias, measure_bias, retrack, retrack_fully
 from gswap.body.config import FitConfig
 from gswap.body.draw import draw_overlay
 from gswap.body.fit import fit_track, observe, runs, start
@@ -318,6 +318,19 @@ def test_retrack_gives_shape_and_constant_bias(model, truth, fitted):
     np.testing.assert_array_equal(drive.eyes, fitted.eyes)
     with pytest.raises(UsageError, match="one per target image"):
         retrack(replace(generated, valid=generated.valid[:-1]), fitted, model, FitConfig())
+
+
+def test_full_retracking_fits_every_image_and_drives_with_the_targets_motion(model, truth, fitted):
+    other = moving_person(model, weight=0.8, age=0.8)
+    generated = seen_landmarks(model, replace(truth, shape=other.shape), seed=3)
+    own, drive = retrack_fully(generated, fitted, model, FitConfig())
+    assert angle(truth.rotation, own.rotation).max() < 6 and own.valid.all()
+    motion = lambda b: np.diff(b.rotation, axis=0)  # noqa: E731
+    np.testing.assert_allclose(motion(drive), motion(fitted), atol=1e-2)
+    assert np.median(angle(own.rotation, drive.rotation)) < 2, "the constant bias is in the track that drives"
+    assert own.shape is drive.shape
+    with pytest.raises(InputError):
+        retrack_fully(replace(generated, valid=np.zeros(len(generated), bool)), fitted, model, FitConfig())
 
 
 def test_bias_is_measured_and_applied(model, truth):

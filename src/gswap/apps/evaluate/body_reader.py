@@ -10,7 +10,7 @@ from gswap.metrics.parameters import parameter_distance
 
 LIMIT = 240
 """Frames that are fitted at most; a longer clip is thinned evenly, so that memory stays flat."""
-MOST_SINGLE = 2
+FEWEST = 2
 """Fewer frames than this cannot be compared."""
 
 
@@ -48,26 +48,25 @@ class BodyParameters:
 
     def distances(self) -> list[tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]]:
         """Per result: expression and pose distance of every frame in which both faces were found."""
+        from gswap.body.config import FitConfig
         from gswap.body.fit import fit_track
         from gswap.body.models import load_body
 
         nothing = np.zeros(0)
-        if len(self._rows) < MOST_SINGLE:
+        stacked = np.stack(self._rows, 1) if self._rows else np.zeros((self._results + 1, 0, 478, 3))
+        if np.isfinite(stacked[1:]).all((2, 3)).sum(1).max(initial=0) < FEWEST:
             return [(nothing, nothing)] * self._results
-        from gswap.body.config import FitConfig
-
         model, cfg = load_body("anny"), FitConfig()
-        stacked = np.stack(self._rows, 1)
         driving = fit_track(self._track(stacked[0]), model, cfg, photos=True)
         out = []
         for points in stacked[1:]:
             faces = self._track(points)
-            if faces.valid.sum() < MOST_SINGLE:
+            if faces.valid.sum() < FEWEST:
                 out.append((nothing, nothing))
                 continue
             body = fit_track(faces, model, cfg, photos=True)
             both = body.valid & driving.valid
-            if both.sum() < MOST_SINGLE:
+            if both.sum() < FEWEST:
                 out.append((nothing, nothing))
                 continue
             turned = [b.rotation[both] - np.median(b.rotation[both], 0) for b in (body, driving)]
