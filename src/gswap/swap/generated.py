@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 
 from gswap.foundation.errors import InputError, MissingInputError
-from gswap.foundation.imaging import blur, disc
+from gswap.foundation.imaging import blur, disc, over
 from gswap.foundation.types import FaceTrack, RgbImage, SoftMask, SwapFrame, TargetSet, Window
+from gswap.swap.embedded.compose import kept_torso, to_image8
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 CHANGE_LEVELS = 12
@@ -40,6 +41,7 @@ class GeneratedFrames:
 
     def __init__(self, folder: Path, target: TargetSet, faces: FaceTrack) -> None:
         self.target = target
+        self.faces = faces
         self.frame_size = faces.size
         self.images = numbered_images(folder)
         if not self.images:
@@ -63,11 +65,22 @@ class GeneratedFrames:
         if t not in self.images:
             raise MissingInputError("Expected a generated image of this frame, found none.", frame=t)
         generated = self._window(self.images[t], t, cv2.IMREAD_COLOR)
-        scene, plate = self.target.rgb[t], self.target.plate[t]
+        scene = self.target.rgb[t]
+        plate = self._plate(t)
         head, neck = self._areas(t, generated, scene)
         cover = np.maximum(head, neck).astype(np.float32)[..., None] / 255
         rgb = np.round(generated * cover + scene * (1 - cover)).astype(np.uint8)
         return SwapFrame(rgb, head, neck, plate, np.full(head.shape, 255, np.uint8))
+
+    def _plate(self, t: int) -> RgbImage:
+        """The plate with the target's torso and collar: without them a rim would show beside a narrower neck."""
+        scene, plate = self.target.rgb[t], self.target.plate[t]
+        if not np.isfinite(self.faces.landmarks[t]).all():
+            return plate
+        points = self.target.window.to_work(t, self.faces.landmarks[t])[:, :2]
+        person, head = (store[t].astype(np.float32) / 255 for store in (self.target.person, self.target.head))
+        keep = kept_torso(person, head, points, self.target.long_hair)
+        return to_image8(over(scene.astype(np.float32), keep, plate.astype(np.float32)))
 
     def _areas(self, t: int, generated: RgbImage, scene: RgbImage) -> tuple[SoftMask, SoftMask]:
         nothing = np.zeros(scene.shape[:2], np.uint8)
