@@ -88,4 +88,4 @@ def load_swap(folders: dict[str, Path], count: int) -> SwapSet:
     return SwapSet(advice=tuple(read_json(folder / "swap.json")["advice"]), **stores)
 
 
-STEP = Step("swap", 2, ("ingest", "perceive", "track", "segment"), _config, _run)
+STEP = Step("swap", 3, ("ingest", "perceive", "track", "segment"), _config, _run)
