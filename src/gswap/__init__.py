@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gswap.pipeline.config import Job, Settings
     from gswap.pipeline.job import SwapResult, run_job
     from gswap.pipeline.observer import StepObserver
+    from gswap.pipeline.recipes import recipe_job
 
 __version__ = version("gswap")
 
@@ -41,6 +42,7 @@ __all__ = [
     "__version__",
     "check_input",
     "new_record",
+    "recipe_job",
     "run_job",
     "save_record",
     "verify_file",
@@ -56,6 +58,7 @@ _HOMES = {
     "VerifyReport": ("gswap.output.verify", "VerifyReport"),
     "check_input": ("gswap.pipeline.check", "check_input"),
     "new_record": ("gswap.output.consent", "new_record"),
+    "recipe_job": ("gswap.pipeline.recipes", "recipe_job"),
     "run_job": ("gswap.pipeline.job", "run_job"),
     "save_record": ("gswap.output.consent", "save"),
     "verify_file": ("gswap.output.verify", "verify_file"),

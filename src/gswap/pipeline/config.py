@@ -107,6 +107,7 @@ class Job:
     work: Path
     """The workspace folder."""
     recipe: Recipe = "embedded"
+    """Its name, for report and manifest; ``gswap.recipe_job`` makes a job with a recipe's parts and settings."""
     parts: Parts = field(default_factory=Parts)
     commercial_only: bool = False
     """Refuse parts whose weights may not be used commercially."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
-from gswap.pipeline.config import Parts, Quality, Recipe, Settings
+from gswap.pipeline.config import Job, Parts, Quality, Recipe, Settings
 from gswap.portrait.config import preset
 
 
@@ -65,6 +66,20 @@ def recipe_defaults(recipe: Recipe) -> RecipeDefaults:
         ),
     )
     return RecipeDefaults(parts, literal)
+
+
+def recipe_job(recipe: Recipe, **fields: Any) -> Job:
+    """A job with the parts and settings of a recipe.
+
+    Args:
+        recipe: Its name.
+        fields: Fields of :class:`~gswap.pipeline.config.Job`; ``parts`` and ``settings``, if given, replace the recipe's.
+
+    Raises:
+        TypeError: A required field is missing, or there is no such field.
+    """
+    defaults = recipe_defaults(recipe)
+    return Job(**{"parts": defaults.parts, "settings": defaults.settings, **fields, "recipe": recipe})
 
 
 def with_quality(settings: Settings, recipe: Recipe, quality: Quality) -> Settings:

@@ -334,11 +334,12 @@ _SPECS = (
         "LPIPS on VGG-16: perceptual loss",
         "perceptual",
         (
+            # torchvision's weights with torchvision's names, as safetensors.
             WeightFile(
                 "vgg16.safetensors",
-                "download.pytorch.org/models/vgg16-397923af.pth",
-                "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-                convert="pickle",
+                "timm/vgg16.tv_in1k:model.safetensors",
+                "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
+                revision="3394518cba29aee1ea82a49d971be90d2dd1dab7",
             ),
             WeightFile(
                 "lin.safetensors",
