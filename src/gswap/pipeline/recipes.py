@@ -73,7 +73,7 @@ def recipe_job(recipe: Recipe, **fields: Any) -> Job:
 
     Args:
         recipe: Its name.
-        fields: Fields of :class:`~gswap.pipeline.config.Job`; ``parts`` and ``settings``, if given, replace the recipe's.
+        fields: Of :class:`~gswap.pipeline.config.Job`; if given, ``parts`` and ``settings`` replace the recipe's.
 
     Raises:
         TypeError: A required field is missing, or there is no such field.
