@@ -75,6 +75,7 @@ def published(tmp_path_factory):
     """Bytes of tiny parts, by name and file, as their makers publish them: pickles where they publish pickles."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
+    from safetensors.torch import save_file
     from tiny_onnx import tiny_arcface, tiny_lama
 
     from gswap.rerender.upscalers import RrdbNet
@@ -84,7 +85,7 @@ def published(tmp_path_factory):
     tiny_lama(folder / "lama", 64)
     tiny_arcface(folder / "arcface")
     vgg, lin = vgg_and_lin()
-    torch.save(vgg, folder / "vgg", _use_new_zipfile_serialization=False)
+    save_file(vgg, folder / "vgg")
     torch.save(lin, folder / "lin")
     network = RrdbNet(12, features=8, growth=4, blocks=1)
     torch.save({"params_ema": network.state_dict()}, folder / "rrdb")
