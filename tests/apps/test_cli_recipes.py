@@ -37,7 +37,7 @@ def test_a_recipe_sets_parts_and_settings(parse):
     job = parse("--recipe", "paper")
     expected = recipe_defaults("paper")
     assert job.parts == expected.parts and job.settings == expected.settings
-    assert job.parts.swapper == "diffusion" and job.settings.track.retracking == "full"
+    assert job.parts.swapper == "diffusion" and job.settings.retrack.method == "full"
     assert {"arc2face", "farl", "lama", "lpips-vgg"} < set(job.parts.weights())
 
 

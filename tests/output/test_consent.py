@@ -46,7 +46,8 @@ def test_a_valid_record_covers_a_job_with_some_of_its_photos() -> None:
     [
         ({}, {"today": dt.date(2027, 1, 1)}, "expired on 2026-12-31; today is 2027-01-01"),
         ({}, {"today": dt.date(2025, 12, 31)}, "not valid before 2026-01-01"),
-        ({}, {"photos": ["3" * 64]}, "bound to other photos: it does not list SHA-256 3333"),
+        ({}, {"photos": ["3" * 64]}, "bound to other photos: it does not list the photo (SHA-256 3333"),
+        ({}, {"photos": ["3" * 64], "names": {"3" * 64: "me.jpg"}}, "it does not list me.jpg (SHA-256 3333"),
         ({}, {"label": False}, "does not allow the label to be turned off (allow.label_off = true)"),
         ({}, {"watermark": False}, "does not allow the watermark to be turned off"),
         ({"target": "4" * 64}, {"target": "5" * 64}, "bound to another clip"),

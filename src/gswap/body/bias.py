@@ -48,7 +48,7 @@ def retrack(
 
     Args:
         gen_faces: Landmarks of the generated clip, image for image with the target, in full-frame pixels. Images that
-            were not looked at may be invalid.
+            were not looked at may be invalid; a few dozen are enough.
         target: The target's track; its focal length is kept.
         model: The body.
         cfg: As for the target's fit.
@@ -61,11 +61,9 @@ def retrack(
     if len(gen_faces) != len(target):
         raise UsageError(f"Expected {len(target)} generated images, one per target image, found {len(gen_faces)}.")
     usable = gen_faces.valid & ~gen_faces.bridged & target.valid & np.isfinite(gen_faces.landmarks[:, 0, 0])
-    candidates = np.flatnonzero(usable)
-    if not len(candidates):
+    chosen = np.flatnonzero(usable)
+    if not len(chosen):
         raise InputError("Expected faces in the generated clip, found none where the target has one.")
-    spread = np.linspace(0, len(candidates) - 1, min(cfg.retrack_frames, len(candidates)))
-    chosen = candidates[np.unique(np.round(spread).astype(int))]
 
     lm = landmark_model(model)
     observations = replace(observe(gen_faces, cfg, None), focal=target.focal)

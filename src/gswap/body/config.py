@@ -31,8 +31,14 @@ class FitConfig:
     """Frames from which shape and offsets are estimated."""
     measured_lids: bool = True
     """Close the lids as far as they are measured to be closed, so that a blink is a blink."""
-    retracking: Retracking = "bias"
-    """What the generated clip is tracked for: its shape and constant bias, every image on its own (the paper's way,
-    for generators that do not obey the pose), or not at all (for comparison)."""
-    retrack_frames: int = 40
-    """Frames of the generated clip from which its shape and its bias against the target are estimated."""
+
+
+@dataclass(frozen=True)
+class RetrackConfig:
+    """How the generated clip is tracked."""
+
+    method: Retracking = "bias"
+    """For its shape and constant bias, every image on its own (the paper's way, for generators that do not obey the
+    pose), or not at all (for comparison)."""
+    frames: int = 40
+    """Frames that `bias` looks at: shape and bias are constant over a clip."""

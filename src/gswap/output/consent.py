@@ -10,8 +10,9 @@ import base64
 import dataclasses
 import datetime as dt
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import get_args
 
 from gswap.foundation.errors import ConsentError
@@ -116,6 +117,7 @@ def problems(
     label: bool = True,
     watermark: bool = True,
     target: str = "",
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[str, ...]:
     """Every sentence that keeps ``record`` from covering a job; empty when it does. Arguments: see :func:`check`."""
     missing = _content_problems(record)
@@ -127,7 +129,10 @@ def problems(
         missing.append(f"The consent record expired on {record.valid_until}; today is {today}.")
     if record.photos:
         unknown = sorted(set(photos) - set(record.photos))
-        missing += [f"The consent record is bound to other photos: it does not list SHA-256 {h}." for h in unknown]
+        missing += [
+            f"The consent record is bound to other photos: it does not list {names.get(h, 'the photo')} (SHA-256 {h})."
+            for h in unknown
+        ]
     elif record.signature is not None:
         missing.append("The consent record was signed before photos were bound to it: bind them, then sign again.")
     if record.target and target and target != record.target:
@@ -151,6 +156,7 @@ def check(
     label: bool = True,
     watermark: bool = True,
     target: str = "",
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Refuse a job that ``record`` does not cover.
 
@@ -162,11 +168,12 @@ def check(
         label: Whether the job burns the label in.
         watermark: Whether the job embeds the watermark.
         target: SHA-256 of the clip, compared when the record is bound to one.
+        names: SHA-256 -> file, so that the sentence names the photo.
 
     Raises:
         ConsentError: With the sentence that is missing.
     """
-    missing = problems(record, photos=photos, today=today, label=label, watermark=watermark, target=target)
+    missing = problems(record, photos=photos, today=today, label=label, watermark=watermark, target=target, names=names)
     if missing:
         raise ConsentError(missing[0], hint="The record must be changed by those who gave it.")
 

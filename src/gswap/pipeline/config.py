@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from gswap.body.config import FitConfig as BodyFitConfig
+from gswap.body.config import RetrackConfig
 from gswap.media.config import EncodeConfig, MediaLimits
 from gswap.output.config import LabelConfig, LabelMode, LabelPosition
 from gswap.perception.config import PerceptionConfig
@@ -85,6 +86,7 @@ class Settings:
     limits: MediaLimits = field(default_factory=MediaLimits)
     perceive: PerceptionConfig = field(default_factory=PerceptionConfig)
     track: BodyFitConfig = field(default_factory=BodyFitConfig)
+    retrack: RetrackConfig = field(default_factory=RetrackConfig)
     segment: SegmentationConfig = field(default_factory=SegmentationConfig)
     swap: SwapConfig = field(default_factory=SwapConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)

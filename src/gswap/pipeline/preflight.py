@@ -40,7 +40,6 @@ class Preflight:
     info: VideoInfo
     frames: int
     record: consent.ConsentRecord
-    photo_hashes: tuple[str, ...]
     disk_bytes: int
     """Estimated need of the workspace."""
 
@@ -80,10 +79,11 @@ def preflight(job: Job) -> Preflight:
     if job.label != "off":
         make_label(job, info)
     record = consent.load(job.consent)
-    hashes = tuple(hash_file(p) for p in files)
+    photos = {hash_file(p): p.name for p in files}
     consent.check(
         record,
-        photos=hashes,
+        photos=photos,
+        names=photos,
         today=dt.date.today(),
         label=job.label != "off",
         watermark=job.watermark,
@@ -91,7 +91,7 @@ def preflight(job: Job) -> Preflight:
     )
     need = disk_need(info, stop - first)
     check_disk(job.work, need)
-    return Preflight(info, stop - first, record, hashes, need)
+    return Preflight(info, stop - first, record, need)
 
 
 def disk_need(info: VideoInfo, frames: int) -> int:

@@ -33,7 +33,7 @@ def recipe_defaults(recipe: Recipe) -> RecipeDefaults:
     )
     settings = dataclasses.replace(
         settings,
-        track=dataclasses.replace(settings.track, retracking="full"),
+        retrack=dataclasses.replace(settings.retrack, method="full"),
         fit=dataclasses.replace(
             settings.fit,
             temporal="mlp",

@@ -48,17 +48,19 @@ def new(options: provenance.ConsentNew) -> Path:
     return options.out
 
 
-def _hashes(paths: tuple[Path, ...]) -> list[str]:
+def _hashes(paths: tuple[Path, ...]) -> dict[str, str]:
+    """SHA-256 of every photo -> its name."""
     if len(paths) == 1 and paths[0].is_file() and is_video(paths[0]):
-        return [hash_file(paths[0])]
-    return [hash_file(p) for p in find_photos(paths)] if paths else []
+        return {hash_file(paths[0]): paths[0].name}
+    return {hash_file(p): p.name for p in find_photos(paths)} if paths else {}
 
 
 def check(options: provenance.ConsentCheck, terminal: Terminal) -> int:
     """Say what a record covers; returns the exit code."""
     record = consent.load(options.record)
     target = hash_file(options.target) if options.target else ""
-    missing = consent.problems(record, photos=_hashes(options.source), today=dt.date.today(), target=target)
+    photos = _hashes(options.source)
+    missing = consent.problems(record, photos=photos, today=dt.date.today(), target=target, names=photos)
     terminal.emit("consent", record_kind=record.kind, hash=consent.record_hash(record), problems=missing)
     for sentence in missing:
         terminal.say(sentence)

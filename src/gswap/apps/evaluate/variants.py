@@ -38,10 +38,10 @@ def _fit(**changes: Any) -> Callable[[Job], Job]:
     return change
 
 
-def _track(**changes: Any) -> Callable[[Job], Job]:
+def _retrack(**changes: Any) -> Callable[[Job], Job]:
     def change(job: Job) -> Job:
         settings = job.settings
-        return replace(job, settings=replace(settings, track=replace(settings.track, **changes)))
+        return replace(job, settings=replace(settings, retrack=replace(settings.retrack, **changes)))
 
     return change
 
@@ -72,8 +72,8 @@ _FIRST = _fit(temporal="mlp", driving_condition="first")
 VARIANTS: tuple[Variant, ...] = (
     Variant("ours", "", "the base of the comparison, without detail transfer", _same),
     Variant("with detail transfer", "", "texture, eyes and mouth of I_gen", lambda job: replace(job, detail=True)),
-    Variant("without retracking", "Fig. 11", "expressions that fit the training images", _track(retracking="none")),
-    Variant("paper's retracking", "Fig. 11", "every image of I_gen fitted on its own", _track(retracking="full")),
+    Variant("without retracking", "Fig. 11", "expressions that fit the training images", _retrack(method="none")),
+    Variant("paper's retracking", "Fig. 11", "every image of I_gen fitted on its own", _retrack(method="full")),
     Variant("with temporal feature, c_1", "Fig. 14", "steady colours from unsteady images", _FIRST),
     Variant("spherical harmonics", "Fig. 14", "fine detail, by neural features", _fit(appearance="harmonics")),
     Variant("RGB blend, no rerendering", "Fig. 12", "a seamless border", _fit(rerender=False)),
@@ -81,8 +81,8 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("2 photos", "Fig. 13", "identity", _photos(2), own_images=True),
     Variant("4 photos", "Fig. 13", "identity", _photos(4), own_images=True),
     Variant("unsteady I_gen", "Fig. 10", "what a stochastic generator does to us", _same, "unsteady"),
-    Variant("unsteady, no retracking", "Fig. 11", "the same", _track(retracking="none"), "unsteady"),
-    Variant("unsteady, paper's retracking", "Fig. 11", "the same", _track(retracking="full"), "unsteady"),
+    Variant("unsteady, no retracking", "Fig. 11", "the same", _retrack(method="none"), "unsteady"),
+    Variant("unsteady, paper's retracking", "Fig. 11", "the same", _retrack(method="full"), "unsteady"),
     Variant("unsteady, c_1", "Fig. 14", "the same", _FIRST, "unsteady"),
     Variant("paper recipe", "", "the base of the next two", _same, "diffusion", own_images=True),
     Variant(

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Literal
 
 from gswap.foundation.errors import UsageError, WeightsError
-from gswap.foundation.store import read_json, write_json
+from gswap.foundation.store import hash_file, read_json, write_json
 from gswap.foundation.weights.catalogue import CATALOGUE, WeightFile, WeightSpec, spec
 
 FOLDER_VARIABLE = "GSWAP_WEIGHTS"
 """Environment variable with the folder of the weights."""
 PINS = "pins.json"
 State = Literal["present", "missing", "wrong"]
-_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -236,8 +235,4 @@ def sha256(here: Path) -> str:
 
 @cache
 def _sha256(here: Path, size: int, modified: int, changed: int) -> str:
-    with open(here, "rb") as handle:
-        total = hashlib.sha256()
-        while chunk := handle.read(_CHUNK):
-            total.update(chunk)
-    return total.hexdigest()
+    return hash_file(here)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from gswap.body.bias import retrack, retrack_fully
 from gswap.foundation.store import read_body_track, read_face_track, write_body_track, write_face_track
-from gswap.foundation.types import BodyTrack
+from gswap.foundation.types import BodyTrack, FaceTrack
 from gswap.perception.clip import landmarks_near
 from gswap.pipeline.config import Job
 from gswap.pipeline.parts import body_model
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import segment, swap
-
-SAMPLES = 40
-"""Frames of I_gen that are looked at: shape and bias are constant over a clip."""
-
 
 DRIVE, TRAIN = "drive.safetensors", "train.safetensors"
 """The track that drives the portrait; and the one it is trained on, where that is another."""
@@ -30,7 +27,7 @@ def load_training_track(folder: Path) -> BodyTrack:
 
 
 def _config(job: Job) -> object:
-    return {"track": job.settings.track, "samples": SAMPLES}
+    return {"track": job.settings.track, "retrack": job.settings.retrack}
 
 
 def _run(context: StepContext) -> None:
@@ -39,13 +36,13 @@ def _run(context: StepContext) -> None:
     body = segment.restrict(read_body_track(folders["track"] / "body.safetensors"), faces)
     target = segment.load_target(folders, len(faces))
     generated = swap.load_swap(folders, len(faces))
-    cfg = context.job.settings.track
-    if cfg.retracking == "none":
+    cfg, how = context.job.settings.track, context.job.settings.retrack
+    if how.method == "none":
         write_body_track(context.folder / DRIVE, body)
         context.notes |= {"frames": 0}
         return
     usable = np.flatnonzero(body.valid & ~faces.duplicate)
-    count = len(usable) if cfg.retracking == "full" else min(SAMPLES, len(usable))
+    count = len(usable) if how.method == "full" else min(how.frames, len(usable))
     chosen = usable[np.unique(np.linspace(0, len(usable) - 1, count).round().astype(int))]
     hints = {int(t): target.window.to_work(int(t), faces.landmarks[t]) for t in chosen}
 
@@ -58,7 +55,7 @@ def _run(context: StepContext) -> None:
     found = landmarks_near(generated.rgb, hints, context.job.settings.perceive, progress=context.progress)
     gen_faces = faces_of_generated(faces, {t: to_frame(t, points) for t, points in found.items()})
     model = body_model(context.job.parts.body)
-    if cfg.retracking == "full":
+    if how.method == "full":
         own, drive = retrack_fully(gen_faces, body, model, cfg, progress=context.progress)
         write_body_track(context.folder / TRAIN, own)
     else:
@@ -68,7 +65,7 @@ def _run(context: StepContext) -> None:
     context.notes |= {"frames": len(found)}
 
 
-def faces_of_generated(faces, found):
+def faces_of_generated(faces: FaceTrack, found: Mapping[int, np.ndarray]) -> FaceTrack:
     """The face track of I_gen: valid where it was looked at and found."""
     landmarks = np.full_like(faces.landmarks, np.nan)
     valid = np.zeros(len(faces), bool)
@@ -84,4 +81,4 @@ def faces_of_generated(faces, found):
     )
 
 
-STEP = Step("retrack", 1, ("perceive", "track", "segment", "swap"), _config, _run)
+STEP = Step("retrack", 2, ("perceive", "track", "segment", "swap"), _config, _run)

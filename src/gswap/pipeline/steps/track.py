@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from gswap.body.fit import fit_track
@@ -17,9 +15,7 @@ BODY = "anny"
 
 
 def _config(job: Job) -> object:
-    # What only the later retracking reads must not repeat this step and all that follows it.
-    cfg = dataclasses.replace(job.settings.track, retracking="bias", retrack_frames=0)
-    return {"track": cfg, "body": job.parts.body, **chosen(job.parts, "body")}
+    return {"track": job.settings.track, "body": job.parts.body, **chosen(job.parts, "body")}
 
 
 def _run(context: StepContext) -> None:
