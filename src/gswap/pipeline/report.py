@@ -23,8 +23,8 @@ PACKAGES = ("gswap", "torch", "numpy", "mediapipe", "av", "opencv-contrib-python
 
 
 def report_path(job: Job) -> Path:
-    """Where a job's report goes: beside its output."""
-    return job.out.with_name(f"{job.out.stem}.report.html")
+    """Where a job's report goes: beside its output, under its whole name (``out.mp4.report.html``)."""
+    return job.out.with_name(f"{job.out.name}.report.html")
 
 
 def write_job_report(
