@@ -180,8 +180,34 @@ def write_scheduler(folder: Path) -> None:
     (folder / "scheduler_config.json").write_text(json.dumps(config))
 
 
+LCM_RANK, LCM_ALPHA = 2, 1.0
+LCM_LAYERS = (
+    "down_blocks_2_attentions_0_transformer_blocks_0_attn1_to_q",
+    "down_blocks_2_attentions_0_transformer_blocks_0_attn2_to_out_0",
+    "down_blocks_0_resnets_0_conv1",
+)
+"""Layers of :func:`tiny_unet` that the tiny LCM adapter changes, as the published file spells such names."""
+
+
+def write_lcm(path: Path) -> None:
+    """Low-rank changes of a UNet under the names and in the shapes of the published LCM adapter."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    layers = {name.replace(".", "_"): module for name, module in tiny_unet().named_modules()}
+    tensors = {}
+    for name in LCM_LAYERS:
+        weight = layers[name].weight
+        outputs, inputs, *kernel = weight.shape
+        ones = [1] * len(kernel)
+        tensors |= {
+            f"lora_unet_{name}.lora_down.weight": 0.1 * torch.randn(LCM_RANK, inputs, *kernel),
+            f"lora_unet_{name}.lora_up.weight": 0.1 * torch.randn(outputs, LCM_RANK, *ones),
+            f"lora_unet_{name}.alpha": torch.tensor(LCM_ALPHA),
+        }
+    save_file(tensors, path)
+
+
 def write_generator(root: Path) -> None:
-    """Folders ``arc2face``, ``stable-diffusion-v1-5`` and ``controlnet-mediapipe-face``, as the hub has them."""
+    """What the paper's generator is made of, a folder for each part, as the hub has them."""
     torch.manual_seed(0)
     with quiet():
         base = root / "stable-diffusion-v1-5"
@@ -193,6 +219,9 @@ def write_generator(root: Path) -> None:
         write_text_encoder(root / "arc2face" / "encoder", size)
         tiny_unet().save_pretrained(root / "arc2face" / "arc2face")
         tiny_controlnet().save_pretrained(root / "controlnet-mediapipe-face")
+        tiny_controlnet().save_pretrained(root / "controlnet-openpose")
+        tiny_unet().save_pretrained(root / "stable-diffusion-v1-5-unet")
+        write_lcm(root / "lcm-lora-sdv1-5" / "pytorch_lora_weights.safetensors")
 
 
 def write_arcface(path: Path) -> None:

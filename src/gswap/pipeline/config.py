@@ -23,7 +23,7 @@ Quality = Literal["preview", "standard", "best"]
 
 Swapper = Literal["embedded", "diffusion"]
 Reenactor = Literal["embedded", "liveportrait"]
-ControlNet = Literal["mediapipe-face"]
+ControlNet = Literal["mediapipe-face", "openpose"]
 Parser = Literal["embedded", "farl", "segformer"]
 PlateInpainter = Literal["embedded", "lama"]
 Identity = Literal["dlib", "arcface-buffalo", "arcface-antelopev2"]
@@ -44,7 +44,7 @@ class Parts:
     reenactor: Reenactor = "embedded"
     """Coarse reenactment that gives the diffusion swapper its mask."""
     controlnet: ControlNet = "mediapipe-face"
-    """Condition of the diffusion swapper."""
+    """Condition of the diffusion swapper: contours of the face mesh and pupils, or OpenPose's face points."""
     parser: Parser = "embedded"
     """Finds head, hair and neck."""
     inpainter: PlateInpainter = "embedded"

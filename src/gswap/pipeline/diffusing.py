@@ -30,16 +30,17 @@ from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.perception.clip import landmarks_near
 from gswap.pipeline.config import Job
 from gswap.pipeline.masking import Subject
-from gswap.pipeline.parts import chosen, digests, head_parser, identity_embedder, required_weights
+from gswap.pipeline.parts import GARMENT, LCM, chosen, digests, head_parser, identity_embedder, required_weights
 from gswap.segmentation.adapters.parsing import with_parsed_head
-from gswap.swap.diffusion.models import GeneratorFolders
+from gswap.swap.diffusion.adapt import AdaptResult
+from gswap.swap.diffusion.drawings import DRAWINGS
+from gswap.swap.diffusion.models import BaseFolders, GeneratorFolders
 from gswap.swap.diffusion.plan import InpaintPlan
 from gswap.swap.diffusion.swapper import DiffusionSwapper, Photos, Tools, Verdict, swap_frame
 from gswap.swap.embedded.swapper import EmbeddedSwapper
 from gswap.swap.mask_warp import Landmarks2, Reenactor
 from gswap.swap.reenact import EmbeddedReenactor
 
-LCM = "lcm-lora-sdv1-5"
 CONDITION = "arcface-arc2face"
 """The face recogniser whose vectors Arc2Face's prompt is made of; no other fits."""
 
@@ -77,7 +78,8 @@ def painter_config(job: Job) -> dict[str, object] | None:
     """What I_gen by the generator depends on; ``None`` where another swapper makes it."""
     if job.parts.swapper != "diffusion":
         return None
-    own = [n for n in required_weights(job) if n in (LCM, f"controlnet-{job.parts.controlnet}", "liveportrait")]
+    more = (LCM, GARMENT, f"controlnet-{job.parts.controlnet}", "liveportrait")
+    own = [name for name in required_weights(job) if name in more]
     return {
         "settings": job.settings.diffusion,
         "parts": chosen(job.parts, "swapper", "identity", "parser"),
@@ -104,6 +106,24 @@ def generator_folders(job: Job) -> GeneratorFolders:
         tokenizer=base / "tokenizer",
         scheduler=base / "scheduler",
         fast=weights.file(LCM) if job.settings.diffusion.sample.sampler == "lcm" else None,
+    )
+
+
+def base_folders(job: Job) -> BaseFolders | None:
+    """Where Stable Diffusion itself lies, for the photos' garments; ``None`` where none are painted.
+
+    Raises:
+        WeightsError: Its UNet is missing (the sentence says what to pull).
+    """
+    if job.settings.diffusion.sources.clothes != "garment":
+        return None
+    base = weights.path("stable-diffusion-v1-5")
+    return BaseFolders(
+        unet=weights.path(GARMENT),
+        text_encoder=base / "text_encoder",
+        vae=base / "vae",
+        tokenizer=base / "tokenizer",
+        scheduler=base / "scheduler",
     )
 
 
@@ -146,7 +166,8 @@ def paint_clip(job: Job, cast: Cast, reenactor: Reenactor, folder: Path, progres
         progress: Told of every stage.
     """
     cfg = job.settings.diffusion
-    plan = InpaintPlan(cast.target, cast.faces, cast.frames, folder / "reenact", cfg)
+    draw = DRAWINGS[job.parts.controlnet]
+    plan = InpaintPlan(cast.target, cast.faces, cast.frames, folder / "reenact", cfg, draw)
     plan.reenact(reenactor, progress)
     tools = Tools(
         folders=generator_folders(job),
@@ -154,6 +175,7 @@ def paint_clip(job: Job, cast: Cast, reenactor: Reenactor, folder: Path, progres
         condition=ArcFace(weights.file(CONDITION), device=job.device, threads=job.threads),
         identity=identity_embedder(job),
         find_landmarks=_finder(job),
+        base=base_folders(job),
     )
     photos = Photos(cast.photos, cast.photo_faces)
     swapper = DiffusionSwapper(plan, photos, tools, cfg, job.seed, folder)
@@ -167,15 +189,17 @@ def paint_clip(job: Job, cast: Cast, reenactor: Reenactor, folder: Path, progres
         return swap_frame(plan, t, image, *masks(t), verdict.accepted, cfg.background)
 
     dropped = tuple(t for t, v in verdicts.items() if not v.accepted)
-    return Painted(frame, dropped, _facts(verdicts, learnt.steps, learnt.losses, learnt.identities))
+    return Painted(frame, dropped, _facts(verdicts, learnt, swapper.garments()))
 
 
-def _facts(verdicts: dict[int, Verdict], steps: int, losses: tuple, identities: tuple) -> dict[str, object]:
+def _facts(verdicts: dict[int, Verdict], learnt: AdaptResult, garments: list[str]) -> dict[str, object]:
     measured = [v.measure for v in verdicts.values() if v.accepted]
     return {
-        "steps": steps,
-        "loss": [losses[0], losses[-1]] if losses else [],
-        "validation": list(identities),
+        **({"garments": garments} if garments else {}),
+        "optimizer": learnt.optimizer,
+        "steps": learnt.steps,
+        "loss": [learnt.losses[0], learnt.losses[-1]] if learnt.losses else [],
+        "validation": list(learnt.identities),
         "identity": round(float(np.median([m.identity for m in measured if m.identity is not None])), 4),
         "landmarks": round(float(np.median([m.landmarks for m in measured if m.landmarks is not None])), 4),
         "reseeded": sum(v.attempt > 0 for v in verdicts.values()),

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from gswap.portrait.losses import PerceptualLoss
 
 
+LCM, GARMENT = "lcm-lora-sdv1-5", "stable-diffusion-v1-5-unet"
+"""Weights that settings ask for, not parts."""
+
+
 def required_weights(job: Job) -> tuple[str, ...]:
     """Names of all weights that a job needs."""
-    names = job.parts.weights()
-    if job.parts.swapper == "diffusion" and job.settings.diffusion.sample.sampler == "lcm":
-        names = (*names, "lcm-lora-sdv1-5")
+    names, diffusion = job.parts.weights(), job.settings.diffusion
+    if job.parts.swapper == "diffusion":
+        names += (LCM,) * (diffusion.sample.sampler == "lcm") + (GARMENT,) * (diffusion.sources.clothes == "garment")
     return names
 
 

@@ -8,7 +8,7 @@ pytest.importorskip("peft")
 
 from tiny_models import quiet, write_generator
 
-from gswap.swap.diffusion.models import GeneratorFolders, load_generator
+from gswap.swap.diffusion.models import BaseFolders, GeneratorFolders, load_generator
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +33,19 @@ def folders(tmp_path_factory) -> GeneratorFolders:
         vae=base / "vae",
         tokenizer=base / "tokenizer",
         scheduler=base / "scheduler",
+        fast=root / "lcm-lora-sdv1-5" / "pytorch_lora_weights.safetensors",
+    )
+
+
+@pytest.fixture(scope="session")
+def base(folders) -> BaseFolders:
+    """Stable Diffusion itself."""
+    return BaseFolders(
+        unet=folders.unet.parents[1] / "stable-diffusion-v1-5-unet",
+        text_encoder=folders.vae.parent / "text_encoder",
+        vae=folders.vae,
+        tokenizer=folders.tokenizer,
+        scheduler=folders.scheduler,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from tiny_models import SIDE, quiet
 
 from gswap.foundation.errors import InputError
 from gswap.foundation.types import PhotoSet
-from gswap.swap.diffusion.adapt import BEST, CHECKPOINT, Variants, adapt, encode_variants
+from gswap.swap.diffusion.adapt import BEST, CHECKPOINT, Variants, adapt, encode_variants, optimizer_class
 from gswap.swap.diffusion.config import AdaptConfig, SampleConfig
 from gswap.swap.diffusion.models import load_generator, merge_adapter
 from gswap.swap.diffusion.sample import Canvas, paint, predict
@@ -142,6 +144,35 @@ def test_the_loss_falls_and_pictures_move_towards_the_photos(folders, taught, tm
     wanted, moved = SKIN - old, new - old
     assert np.linalg.norm(SKIN - new) < np.linalg.norm(wanted)
     assert wanted @ moved / (np.linalg.norm(wanted) * np.linalg.norm(moved)) > 0.4
+
+
+def test_gradient_checkpointing_saves_memory_and_changes_nothing(folders, tmp_path):
+    learnt = []
+    for low_memory in (True, False):
+        with quiet():
+            generator = load_generator(folders, "cpu")
+        cfg = dataclasses.replace(CFG, method="full", rate=1e-3, low_memory=low_memory, drop_hint=0)
+        folder = tmp_path / str(low_memory)
+        folder.mkdir()
+        result = adapt(generator, one_picture(generator, SKIN), IDENTITY, cfg, steps=2, seed=0, folder=folder)
+        assert generator.unet.is_gradient_checkpointing == low_memory
+        assert result.optimizer == "AdamW"
+        learnt.append((folder / BEST).read_bytes())
+    assert learnt[0] == learnt[1]
+
+
+def test_8_bit_adam_is_for_a_whole_unet_on_cuda_where_it_is_installed(monkeypatch):
+    """The library is not installed here: a stand-in of its name shows when it would be used."""
+    full = dataclasses.replace(CFG, method="full")
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    assert optimizer_class(full, cuda=True) is torch.optim.AdamW
+    eight = types.SimpleNamespace(AdamW8bit=type("AdamW8bit", (), {}))
+    monkeypatch.setitem(sys.modules, "bitsandbytes", types.ModuleType("bitsandbytes"))
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", eight)
+    assert optimizer_class(full, cuda=True) is eight.AdamW8bit
+    assert optimizer_class(full, cuda=False) is torch.optim.AdamW
+    assert optimizer_class(CFG, cuda=True) is torch.optim.AdamW
+    assert optimizer_class(dataclasses.replace(full, low_memory=False), cuda=True) is torch.optim.AdamW
 
 
 def test_a_stopped_training_goes_on_to_the_same_bytes(folders, sources, background, tmp_path):

@@ -7,9 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tiny_models import SIDE, quiet
+from tiny_models import LCM_ALPHA, LCM_LAYERS, LCM_RANK, SIDE, quiet
 
+from gswap.foundation.errors import ConfigError
 from gswap.swap.diffusion.config import SampleConfig
+from gswap.swap.diffusion.models import load_generator
 from gswap.swap.diffusion.sample import Canvas, edge_weight, frame_noise, make_sampler, paint, put_back
 from gswap.swap.framing import Framing
 
@@ -132,3 +134,26 @@ def test_noise_is_made_on_the_cpu_and_is_standard(generator):
     assert noise.shape == (1, 4, SIDE, SIDE)
     expected = torch.randn(noise.shape, generator=torch.Generator().manual_seed(3))
     assert torch.equal(noise, expected)
+
+
+def test_the_lcm_adapter_is_merged_as_published(folders, generator):
+    """W + alpha / rank * up down, layers by their published names; four steps without guidance."""
+    from safetensors.torch import load_file
+
+    with quiet():
+        fast = load_generator(folders, "cpu", fast=True)
+    told = load_file(folders.fast)
+    before, after = ({n.replace(".", "_"): m for n, m in g.unet.named_modules()} for g in (generator, fast))
+    for layer in LCM_LAYERS:
+        down, up = (told[f"lora_unet_{layer}.lora_{part}.weight"] for part in ("down", "up"))
+        change = torch.tensordot(up.flatten(1), down, dims=1) * LCM_ALPHA / LCM_RANK
+        assert change.abs().max() > 1e-3
+        assert torch.allclose(after[layer].weight, before[layer].weight + change, atol=1e-6)
+    same = "up_blocks_0_resnets_0_conv1"
+    assert torch.equal(after[same].weight, before[same].weight)
+    assert SampleConfig(sampler="lcm").step_count() == 4 and SampleConfig(sampler="lcm").scale_of_guidance() == 1
+
+
+def test_the_lcm_sampler_needs_its_adapter(folders):
+    with quiet(), pytest.raises(ConfigError, match="LCM"):
+        load_generator(dataclasses.replace(folders, fast=None), "cpu", fast=True)

@@ -143,6 +143,25 @@ _SPECS = (
         f"{DEFAULT_HUB}/stable-diffusion-v1-5/stable-diffusion-v1-5",
     ),
     WeightSpec(
+        "stable-diffusion-v1-5-unet",
+        "Stable Diffusion 1.5: its UNet, for plain garments over the photos' clothes",
+        "swapper",
+        (
+            *_hub(_SD15, "unet/config.json", revision=_SD15_REVISION, below="unet/"),
+            WeightFile(
+                "diffusion_pytorch_model.safetensors",
+                f"{_SD15}:unet/diffusion_pytorch_model.safetensors",
+                "19da7aaa4b880e59d56843f1fcb4dd9b599c28a1d9d9af7c1143057c8ffae9f1",
+                3438167540,
+                _SD15_REVISION,
+            ),
+        ),
+        _OPENRAIL,
+        True,
+        f"{DEFAULT_HUB}/stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "Only for --diffusion.sources.clothes garment.",
+    ),
+    WeightSpec(
         "controlnet-mediapipe-face",
         "ControlNet on MediaPipe's face contours and pupils",
         "controlnet",
@@ -160,26 +179,12 @@ _SPECS = (
     ),
     WeightSpec(
         "controlnet-openpose",
-        "ControlNet on OpenPose points (68 face dots)",
+        "ControlNet on OpenPose's skeleton and 70 face points",
         "controlnet",
         _hub("lllyasviel/control_v11p_sd15_openpose", "config.json", "diffusion_pytorch_model.safetensors"),
         "OpenRAIL",
         True,
         f"{DEFAULT_HUB}/lllyasviel/control_v11p_sd15_openpose",
-    ),
-    WeightSpec(
-        "controlnet-arc2face",
-        "ControlNet on rendered normals, trained with Arc2Face",
-        "controlnet",
-        _hub(
-            "FoivosPar/Arc2Face",
-            "controlnet/config.json",
-            "controlnet/diffusion_pytorch_model.safetensors",
-            below="controlnet/",
-        ),
-        "MIT (trained on research data; EMOCA and FLAME, which made its conditions, are non-commercial)",
-        False,
-        "https://github.com/foivospar/Arc2Face",
     ),
     WeightSpec(
         "lcm-lora-sdv1-5",

@@ -9,6 +9,7 @@ with its optimiser state: a training that is stopped and continued gives the sam
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ from torch import Tensor
 from gswap.foundation.errors import InputError
 from gswap.foundation.store import read_arrays, write_arrays, write_bytes, write_json
 from gswap.foundation.types import Progress, RgbImage, no_progress
-from gswap.swap.diffusion.conditions import draw_hint
 from gswap.swap.diffusion.config import MOST_PHOTOS, AdaptConfig
+from gswap.swap.diffusion.drawings import DrawHint, draw_mediapipe_face
 from gswap.swap.diffusion.models import ADAPTER, ADAPTER_FORMAT, Generator, add_adapter, library
 from gswap.swap.diffusion.sample import predict
 from gswap.swap.framing import Framing
@@ -64,6 +65,8 @@ class AdaptResult:
     """Mean loss over equal stretches of the planned training, for the report."""
     identities: tuple[float, ...]
     """One per validation."""
+    optimizer: str = ""
+    """Which one it was: the 8-bit one is not installed everywhere."""
 
 
 @dataclass
@@ -87,6 +90,7 @@ def encode_variants(
     background: RgbImage,
     cfg: AdaptConfig,
     seed: int,
+    draw: DrawHint = draw_mediapipe_face,
 ) -> Variants:
     """Encode shifted, scaled and tinted versions of the photos once; the VAE is not in the training loop.
 
@@ -98,6 +102,7 @@ def encode_variants(
         background: The target's background in the generator's size.
         cfg: How much the versions differ.
         seed: Of the versions.
+        draw: Makes the ControlNet's picture of a face.
 
     Raises:
         InputError: There is no photo, or there are too many.
@@ -115,7 +120,7 @@ def encode_variants(
                 framing, tint = _jitter(framing, random, cfg)
             behind = background if cfg.paste_background else None
             picture = training_picture(source, framing, size, behind).astype(np.float32) * tint
-            hint = draw_hint(framing.to_picture(source.landmarks, size), size)
+            hint = draw(framing.to_picture(source.landmarks, size), size)
             image = generator.to_tensor([np.round(picture).clip(0, 255).astype(np.uint8)])
             latents.append(generator.encode(image * 2 - 1))
             hints.append(generator.encode_hints(generator.to_tensor([hint])))
@@ -176,8 +181,10 @@ def adapt(
     generator.unet.eval()
     if state.best < 0:
         _write_adapter(generator, trained, cfg, folder / BEST)
-    result = AdaptResult(state.step, _curve(state.losses, steps), tuple(state.identities))
-    write_json(folder / CURVE, {"loss": result.losses, "identity": result.identities, "steps": result.steps})
+    name = type(optimizer).__name__
+    result = AdaptResult(state.step, _curve(state.losses, steps), tuple(state.identities), name)
+    told = {"loss": result.losses, "identity": result.identities, "steps": result.steps, "optimizer": name}
+    write_json(folder / CURVE, told)
     return result
 
 
@@ -234,16 +241,18 @@ def _make_trainable(generator: Generator, cfg: AdaptConfig, seed: int) -> dict[s
 
 
 def _optimizer(trained: dict[str, torch.nn.Parameter], cfg: AdaptConfig) -> Any:
-    """AdamW; its 8-bit form for a whole UNet where bitsandbytes is installed."""
-    parameters, rate = list(trained.values()), cfg.learning_rate()
-    if cfg.method == "full" and cfg.low_memory and parameters[0].is_cuda:
+    parameters = list(trained.values())
+    return optimizer_class(cfg, cuda=parameters[0].is_cuda)(parameters, lr=cfg.learning_rate())
+
+
+def optimizer_class(cfg: AdaptConfig, *, cuda: bool) -> Any:
+    """AdamW; its 8-bit form for a whole UNet on CUDA where bitsandbytes is installed. The report names it."""
+    if cfg.method == "full" and cfg.low_memory and cuda:
         try:
-            from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found]
+            return importlib.import_module("bitsandbytes.optim").AdamW8bit
         except ImportError:
             pass
-        else:
-            return AdamW8bit(parameters, lr=rate)
-    return torch.optim.AdamW(parameters, lr=rate)
+    return torch.optim.AdamW
 
 
 # ---------------------------------------------------------------- validation, checkpoints

@@ -12,10 +12,26 @@ Method = Literal["lora", "full", "none"]
 Sampler = Literal["dpm", "unipc", "lcm"]
 Start = Literal["noise", "reenact"]
 Background = Literal["plate", "generated"]
+Clothes = Literal["mask", "garment"]
 
 FEWEST_STEPS, STEPS_PER_PHOTO = 450, 88
 """Default length of the adaptation: 800 steps for 4 photos, 1500 for 12."""
 MOST_PHOTOS = 12
+
+
+@dataclass(frozen=True)
+class SourcesConfig:
+    """How the clothes of the photos are kept out of the generator. There is no option for a prompt."""
+
+    clothes: Clothes = "mask"
+    """Clothes have no weight in the loss, or are painted over with a plain grey T-shirt as well (needs the weights
+    `stable-diffusion-v1-5-unet`)."""
+    steps: int = 20
+    """Steps of the sampler that paints the T-shirt."""
+    guidance: float = 7.5
+    """Classifier-free guidance of its fixed prompt."""
+    strength: float = 0.9
+    """How much noise the flat grey gets that the painting begins with, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +157,7 @@ class DiffusionConfig:
     """What lies around the new head in I_gen: our clean plate (steady), or what the generator painted (the paper)."""
     compile: bool = False
     """Compile UNet and ControlNet (CUDA): minutes at the start, faster steps."""
+    sources: SourcesConfig = field(default_factory=SourcesConfig)
     adapt: AdaptConfig = field(default_factory=AdaptConfig)
     sample: SampleConfig = field(default_factory=SampleConfig)
     mask: InpaintMaskConfig = field(default_factory=InpaintMaskConfig)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gswap.foundation.errors import ConfigError, MissingExtraError
 from gswap.foundation.types import RgbImage
-from gswap.swap.diffusion.conditions import empty_prompt, identity_prompt
+from gswap.swap.diffusion.conditions import EMPTY_PROMPT, identity_prompt, text_prompt
 
 EXTRA = "diffusion"
 ADAPTER = "photos"
@@ -42,12 +42,24 @@ class GeneratorFolders:
     """The LCM adapter (one safetensors file), for the sampler ``lcm``."""
 
 
+@dataclass(frozen=True)
+class BaseFolders:
+    """Where Stable Diffusion 1.5 itself lies, which understands words."""
+
+    unet: Path
+    text_encoder: Path
+    vae: Path
+    tokenizer: Path
+    scheduler: Path
+
+
 @dataclass
 class Generator:
-    """The networks on their device, ready for one identity at a time."""
+    """The networks on their device."""
 
     unet: Any
     controlnet: Any
+    """``None`` where nothing is drawn for the UNet."""
     hint_encoder: nn.Module
     """The ControlNet's first layers, taken out of it: a drawing is encoded once, not at every step."""
     vae: Any
@@ -67,11 +79,16 @@ class Generator:
             self.prompts[key] = identity_prompt(self.text_encoder, self.tokenizer, identity)
         return self.prompts[key]
 
+    def words(self, text: str) -> Float[Tensor, "1 n c"]:
+        """A prompt of words; encoded once."""
+        key = text.encode()
+        if key not in self.prompts:
+            self.prompts[key] = text_prompt(self.text_encoder, self.tokenizer, text)
+        return self.prompts[key]
+
     def null_prompt(self) -> Float[Tensor, "1 n c"]:
-        """The prompt without identity; encoded once."""
-        if b"" not in self.prompts:
-            self.prompts[b""] = empty_prompt(self.text_encoder, self.tokenizer)
-        return self.prompts[b""]
+        """The prompt without identity."""
+        return self.words(EMPTY_PROMPT)
 
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
@@ -87,6 +104,11 @@ class Generator:
     def encode_hints(self, hints: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
         """Drawings in [0, 1] -> what the ControlNet adds to its first layer."""
         return self.hint_encoder(hints.to(self.dtype))
+
+    def pictures(self, latents: Float[Tensor, "b c h2 w2"]) -> list[RgbImage]:
+        """Scaled latents -> 8-bit images."""
+        images = (self.decode(latents) / 2 + 0.5).clamp(0, 1)
+        return list((images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
 
     def to_tensor(self, images: list[RgbImage]) -> Float[Tensor, "b 3 h w"]:
         """8-bit images -> [0, 1] on the device."""
@@ -120,17 +142,10 @@ def load_generator(
         MissingExtraError: diffusers, transformers or peft is not installed.
         ConfigError: A folder does not hold the network that it should.
     """
-    diffusers, transformers = library("diffusers"), library("transformers")
-    place = torch.device(device)
-    dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
+    diffusers = library("diffusers")
+    place, dtype = _place(device)
     unet = _network(diffusers.UNet2DConditionModel, folders.unet)
     controlnet = _network(diffusers.ControlNetModel, folders.controlnet)
-    if unet.config.in_channels != unet.config.out_channels:
-        raise ConfigError(
-            f"Expected a UNet with {unet.config.out_channels} input channels, found {unet.config.in_channels}.",
-            hint="Inpainting UNets with masks as further channels do not take Arc2Face's prompt.",
-            path=folders.unet,
-        )
     if adapter is not None:
         merge_adapter(unet, adapter)
     if fast:
@@ -139,11 +154,63 @@ def load_generator(
         _merge_lcm(unet, folders.fast)
     hint_encoder = controlnet.controlnet_cond_embedding
     controlnet.controlnet_cond_embedding = nn.Identity()
-    layout = torch.channels_last if place.type == "cuda" else torch.contiguous_format
-    for net in (unet, controlnet, hint_encoder):
-        net.requires_grad_(False).eval()
-        nn.Module.to(net, place, dtype)
-        net.to(memory_format=layout)
+    for net in (controlnet, hint_encoder):
+        _settle(net, place, dtype)
+    generator = _with_unet(unet, folders, place, dtype, controlnet, hint_encoder)
+    if compiled:
+        generator.unet = torch.compile(unet)
+        generator.controlnet = torch.compile(controlnet)
+    return generator
+
+
+def load_base(folders: BaseFolders, device: str) -> Generator:
+    """Read Stable Diffusion itself, without ControlNet.
+
+    Args:
+        folders: Where it is.
+        device: ``cpu`` (float32) or ``cuda`` (bfloat16).
+
+    Raises:
+        MissingExtraError: diffusers or transformers is not installed.
+        ConfigError: A folder does not hold the network that it should.
+    """
+    unet = _network(library("diffusers").UNet2DConditionModel, folders.unet)
+    return _with_unet(unet, folders, *_place(device), controlnet=None, hint_encoder=nn.Identity())
+
+
+def _place(device: str) -> tuple[torch.device, torch.dtype]:
+    place = torch.device(device)
+    return place, torch.bfloat16 if place.type == "cuda" else torch.float32
+
+
+def _settle(net: Any, place: torch.device, dtype: torch.dtype) -> None:
+    """Frozen, in place, and laid out as the device likes it."""
+    net.requires_grad_(False).eval()
+    nn.Module.to(net, place, dtype)
+    net.to(memory_format=torch.channels_last if place.type == "cuda" else torch.contiguous_format)
+
+
+def _with_unet(
+    unet: Any,
+    folders: GeneratorFolders | BaseFolders,
+    place: torch.device,
+    dtype: torch.dtype,
+    controlnet: Any,
+    hint_encoder: nn.Module,
+) -> Generator:
+    """A generator around a UNet: text encoder, autoencoder and noise schedule from their folders.
+
+    Raises:
+        ConfigError: A folder does not hold what it should, or the networks do not belong together.
+    """
+    if unet.config.in_channels != unet.config.out_channels:
+        raise ConfigError(
+            f"Expected a UNet with {unet.config.out_channels} input channels, found {unet.config.in_channels}.",
+            hint="Inpainting UNets with masks as further channels do not take Arc2Face's prompt.",
+            path=folders.unet,
+        )
+    diffusers, transformers = library("diffusers"), library("transformers")
+    _settle(unet, place, dtype)
     vae = _network(diffusers.AutoencoderKL, folders.vae).requires_grad_(False).eval().to(place)
     encoder = _network(transformers.CLIPTextModel, folders.text_encoder).requires_grad_(False).eval().to(place)
     generator = Generator(
@@ -159,9 +226,6 @@ def load_generator(
     )
     if generator.schedule.config.prediction_type != "epsilon":
         raise ConfigError("Expected a generator that predicts noise, found another one.", path=folders.scheduler)
-    if compiled:
-        generator.unet = torch.compile(unet)
-        generator.controlnet = torch.compile(controlnet)
     return generator
 
 

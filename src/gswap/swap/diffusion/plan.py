@@ -14,8 +14,8 @@ from scipy.ndimage import gaussian_filter1d
 from gswap.foundation.imaging import over
 from gswap.foundation.store import PngStore, read_arrays, write_arrays
 from gswap.foundation.types import FaceTrack, Progress, RgbImage, Shot, SoftMask, TargetSet, no_progress
-from gswap.swap.diffusion.conditions import draw_hint
 from gswap.swap.diffusion.config import DiffusionConfig
+from gswap.swap.diffusion.drawings import DrawHint, draw_mediapipe_face
 from gswap.swap.diffusion.sample import Canvas, edge_weight
 from gswap.swap.framing import Framing, frame_head
 from gswap.swap.mask_warp import INSIDE, REFERENCE_SIDE, Landmarks2, Reenactor, inpaint_area, place, vote
@@ -44,12 +44,20 @@ class InpaintPlan:
         frames: Frames in which the person is tracked, ascending.
         folder: Where reenactments are kept.
         cfg: Masks and pictures.
+        draw: Makes the ControlNet's pictures, of the photos too.
     """
 
     def __init__(
-        self, target: TargetSet, faces: FaceTrack, frames: Sequence[int], folder: Path, cfg: DiffusionConfig
+        self,
+        target: TargetSet,
+        faces: FaceTrack,
+        frames: Sequence[int],
+        folder: Path,
+        cfg: DiffusionConfig,
+        draw: DrawHint = draw_mediapipe_face,
     ) -> None:
         self.target = target
+        self.draw = draw
         self.frames = tuple(frames)
         self.cfg = cfg
         self._faces = faces
@@ -104,7 +112,7 @@ class InpaintPlan:
         canvas = Canvas(
             framing.cut(scene, size),
             framing.cut(area.astype(np.uint8) * 255, size) > INSIDE,
-            draw_hint(framing.to_picture(self.landmarks(t), size), size),
+            self.draw(framing.to_picture(self.landmarks(t), size), size),
         )
         return PlannedFrame(canvas, framing, area)
 

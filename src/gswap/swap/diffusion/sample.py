@@ -73,33 +73,66 @@ def paint(
     Returns:
         The whole pictures as decoded; :func:`put_back` takes what is inside the area.
     """
-    count = len(canvases)
     known = generator.encode(generator.to_tensor([c.scene for c in canvases]) * 2 - 1)
-    areas = torch.from_numpy(np.stack([c.area for c in canvases])).to(generator.device)
-    area = F.interpolate(areas[:, None].float(), size=known.shape[-2:])
+    areas = np.stack([c.area for c in canvases])
     hints = generator.encode_hints(generator.to_tensor([c.hint for c in canvases]))
-    noise = frame_noise(generator, canvases[0].scene.shape[0], seed).expand_as(known)
+    wish = Wish(generator.prompt(identity), generator.null_prompt(), hints)
+    return generator.pictures(denoise(generator, known, areas, wish, cfg, seed))
 
+
+@dataclass(frozen=True)
+class Wish:
+    """What a batch is to show."""
+
+    prompt: Float[Tensor, "1 n c"]
+    against: Float[Tensor, "1 n c"]
+    """The prompt that guidance leads away from."""
+    hints: Float[Tensor, "b c h w"] | None = None
+    """Drawings, encoded (``Generator.encode_hints``); ``None`` = the UNet alone."""
+
+
+@torch.no_grad()
+def denoise(
+    generator: Generator,
+    known: Float[Tensor, "b c h w"],
+    areas: Bool[np.ndarray, "b s s"],
+    wish: Wish,
+    cfg: SampleConfig,
+    seed: int,
+) -> Float[Tensor, "b c h w"]:
+    """Paint inside some areas of known latents, with one noise for the whole batch.
+
+    Args:
+        generator: The networks.
+        known: The scenes.
+        areas: Where to paint, in pixels.
+        wish: What to paint.
+        cfg: How.
+        seed: Of the noise.
+    """
+    count = len(known)
+    mask = torch.from_numpy(areas).to(generator.device)
+    area = F.interpolate(mask[:, None].float(), size=known.shape[-2:])
+    noise = frame_noise(generator, areas.shape[-1], seed).expand_as(known)
     sampler = make_sampler(generator.schedule, cfg.sampler)
     sampler.set_timesteps(cfg.step_count(), device=generator.device)
     steps, latents = _begin(sampler, known, noise, cfg)
     guided = cfg.scale_of_guidance() > 1
-    prompts = [generator.null_prompt(), generator.prompt(identity)] if guided else [generator.prompt(identity)]
+    prompts = [wish.against, wish.prompt] if guided else [wish.prompt]
     prompt = torch.cat([p.expand(count, -1, -1) for p in prompts]).to(generator.dtype)
-    hints = hints.repeat(len(prompts), 1, 1, 1)
+    hints = None if wish.hints is None else wish.hints.repeat(len(prompts), 1, 1, 1)
     for i, step in enumerate(steps):
         doubled = sampler.scale_model_input(latents.repeat(len(prompts), 1, 1, 1), step)
         predicted = predict(generator, doubled, step, prompt, hints, cfg.hint_scale)
         if guided:
-            without, with_identity = predicted.chunk(2)
-            predicted = without + cfg.guidance * (with_identity - without)
+            without, wished = predicted.chunk(2)
+            predicted = without + cfg.guidance * (wished - without)
         latents = sampler.step(predicted, step, latents, **_same_noise(cfg.sampler, seed, i, count, known.device))[0]
         behind = known
         if i < len(steps) - 1:
             behind = sampler.add_noise(known, noise, steps[i + 1 : i + 2])
         latents = (1 - area) * behind + area * latents
-    images = (generator.decode(latents) / 2 + 0.5).clamp(0, 1)
-    return list((images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+    return latents
 
 
 def predict(

@@ -13,19 +13,20 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from gswap.foundation.errors import InputError
+from gswap.foundation.errors import ConfigError, InputError
 from gswap.foundation.protocols import Embedder
 from gswap.foundation.store import PngStore, read_json, write_json
 from gswap.foundation.types import FaceTrack, PhotoSet, Progress, RgbImage, SoftMask, SwapFrame, no_progress
 from gswap.swap.diffusion.adapt import BEST, CURVE, AdaptResult, adapt, encode_variants
 from gswap.swap.diffusion.conditions import mean_identity
 from gswap.swap.diffusion.config import Background, DiffusionConfig, SampleConfig
+from gswap.swap.diffusion.garment import dress_photos, verdicts
 from gswap.swap.diffusion.gate import Measure, best_attempt, cosine, landmark_error, least_identity, passes
-from gswap.swap.diffusion.models import Generator, GeneratorFolders, load_generator
+from gswap.swap.diffusion.models import BaseFolders, Generator, GeneratorFolders, load_base, load_generator
 from gswap.swap.diffusion.plan import InpaintPlan
 from gswap.swap.diffusion.sample import SEED_STRIDE, paint, put_back
 from gswap.swap.mask_warp import Landmarks2
-from gswap.swap.sources import clean_background, source_pictures
+from gswap.swap.sources import SourcePicture, clean_background, source_pictures
 
 VALIDATION_FRAMES = 3
 VALIDATION_STEPS = 10
@@ -45,6 +46,8 @@ class Tools:
     identity: Embedder
     """The identity that frames are judged by."""
     find_landmarks: FindLandmarks
+    base: BaseFolders | None = None
+    """Paints the photos' garments; only for ``clothes = "garment"``."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class DiffusionSwapper:
         marks = photos.faces.landmarks
         self.condition = mean_identity(np.stack([tools.condition(im, marks[i]) for i, im in enumerate(images)]))
         self.identity = mean_identity(np.stack([tools.identity(im, marks[i]) for i, im in enumerate(images)]))
-        self._adapter = folder / "adapt"
+        self._adapter, self._garments = folder / "adapt", folder / "garments"
         self._generator: Generator | None = None
 
     # ------------------------------------------------------------ learn
@@ -95,12 +98,11 @@ class DiffusionSwapper:
         steps = self.cfg.adapt.step_count(len(self.photos.images.rgb))
         if curve.exists():
             told = read_json(curve)
-            return AdaptResult(told["steps"], tuple(told["loss"]), tuple(told["identity"]))
+            return AdaptResult(told["steps"], tuple(told["loss"]), tuple(told["identity"]), told.get("optimizer", ""))
         self._adapter.mkdir(parents=True, exist_ok=True)
+        cfg, pictures = self.cfg, self._sources(progress)
         generator = load_generator(self.tools.folders, self.tools.device)
-        images, cfg = self.photos.images, self.cfg
-        pictures = source_pictures(images, self.photos.faces.landmarks, cfg.mask.crop)
-        variants = encode_variants(generator, pictures, self._background(), cfg.adapt, self.seed)
+        variants = encode_variants(generator, pictures, self._background(), cfg.adapt, self.seed, draw=self.plan.draw)
         chosen = self._spread(VALIDATION_FRAMES)
 
         def validate() -> float:
@@ -118,6 +120,32 @@ class DiffusionSwapper:
             seed=self.seed,
             folder=self._adapter,
             validate=validate if cfg.adapt.validate_every else None,
+            progress=progress,
+        )
+
+    def garments(self) -> list[str]:
+        """What became of the photos' clothes, where garments were painted."""
+        return verdicts(self._garments)
+
+    def _sources(self, progress: Progress) -> list[SourcePicture]:
+        """The photos to learn from, in plain garments where that is wanted.
+
+        Raises:
+            ConfigError: Garments are wanted, and there is nothing that paints them.
+        """
+        cfg, base = self.cfg, self.tools.base
+        pictures = source_pictures(self.photos.images, self.photos.faces.landmarks, cfg.mask.crop)
+        if cfg.sources.clothes == "mask":
+            return pictures
+        if base is None:
+            raise ConfigError("Expected the folders of Stable Diffusion for the photos' garments, found none.")
+        return dress_photos(
+            lambda: load_base(base, self.tools.device),
+            pictures,
+            cfg.sources,
+            side=cfg.sample.side,
+            seed=self.seed,
+            folder=self._garments,
             progress=progress,
         )
 
