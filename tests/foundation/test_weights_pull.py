@@ -347,6 +347,20 @@ def test_an_import_of_a_folder_finds_published_names(catalogued, tmp_path):
         convert.import_part("net", source / "published.onnx")
 
 
+def test_one_of_several_files_stands_for_its_folder(catalogued, tmp_path):
+    """SMPL-X: the model and the landmark map beside it."""
+    files = (catalogue.WeightFile("net.onnx", ""), catalogue.WeightFile("net.map.npz", ""))
+    catalogued(part(files=files, note="A script makes the map."))
+    (tmp_path / "net.onnx").write_bytes(CONTENT)
+    with pytest.raises(MissingInputError, match=r"net\.map\.npz of net, found none\. A script makes the map\."):
+        convert.import_part("net", tmp_path / "net.onnx")
+    (tmp_path / "net.map.npz").write_bytes(OTHER)
+    with pytest.raises(UsageError, match="one hash is not enough"):
+        convert.import_part("net", tmp_path / "net.onnx", sha256=DIGEST)
+    convert.import_part("net", tmp_path / "net.onnx")
+    assert weights.file("net", "net.map.npz").read_bytes() == OTHER
+
+
 def test_files_of_one_name_are_not_mixed_up(catalogued, tmp_path):
     files = tuple(catalogue.WeightFile(f"{p}/config.json", f"maker/net:{p}/config.json") for p in ("unet", "vae"))
     catalogued(part(files=files))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import warnings
+import sys
 
 import numpy as np
 import pytest
-import torch
-from hub import Hub, serving
-from torch import nn
+from hub import Hub, publish, serving
 
+from gswap.apps.cli.main import run
 from gswap.foundation import weights
 from gswap.foundation.errors import WeightsError
 from gswap.foundation.store import read_face_track
@@ -33,85 +32,27 @@ ALL = Parts(
 NAMES = ("farl", "lama", "arcface-buffalo", "lpips-vgg", "real-esrgan-x2")
 
 
-def farl_by_place(path):
-    """A parser that knows where heads are in an aligned square, and looks at nothing."""
-    from gswap.segmentation.adapters.farl import CLASSES, SIDE
-
-    class Place(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            ys, xs = torch.meshgrid(*[(torch.arange(SIDE) + 0.5) / SIDE] * 2, indexing="ij")
-            logits = torch.full((1, len(CLASSES), SIDE, SIDE), -20.0)
-            head = (((xs - 0.5) / 0.36) ** 2 + ((ys - 0.45) / 0.46) ** 2) < 1
-            neck = (xs - 0.5).abs().lt(0.14) & ys.gt(0.85) & ~head
-            logits[0, CLASSES.index("face")][head] = 5.0
-            logits[0, CLASSES.index("neck")][neck] = 5.0
-            logits[0, CLASSES.index("background")][~head & ~neck] = 5.0
-            self.register_buffer("logits", logits)
-
-        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return self.logits + 0.0 * image.mean(), image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.trace(Place(), torch.zeros(1, 3, SIDE, SIDE)).save(str(path))
-
-
-def vgg_and_lin():
-    from gswap.metrics.lpips import STAGES
-
-    torch.manual_seed(0)
-    vgg, channels = {}, 3
-    for depth, stage in enumerate(STAGES):
-        for place in stage:
-            conv = nn.Conv2d(channels, 2 * (depth + 1), 3)
-            vgg |= {f"features.{place}.{k}": v for k, v in conv.state_dict().items()}
-            channels = 2 * (depth + 1)
-    return vgg, {f"lin{k}.model.1.weight": torch.rand(1, 2 * (k + 1), 1, 1) for k in range(5)}
-
-
 @pytest.fixture(scope="module")
-def published(tmp_path_factory):
-    """Bytes of tiny parts, by name and file, as their makers publish them: pickles where they publish pickles."""
+def written(tmp_path_factory):
+    """Tiny parts as they lie in the folder of weights."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
-    from safetensors.torch import save_file
-    from tiny_onnx import tiny_arcface, tiny_lama
+    pytest.importorskip("transformers")
+    from tiny_parts import write_parts
 
-    from gswap.rerender.upscalers import RrdbNet
-
-    folder = tmp_path_factory.mktemp("published")
-    farl_by_place(folder / "farl")
-    tiny_lama(folder / "lama", 64)
-    tiny_arcface(folder / "arcface")
-    vgg, lin = vgg_and_lin()
-    save_file(vgg, folder / "vgg")
-    torch.save(lin, folder / "lin")
-    network = RrdbNet(12, features=8, growth=4, blocks=1)
-    torch.save({"params_ema": network.state_dict()}, folder / "rrdb")
-    files = {
-        "farl": ["farl"],
-        "lama": ["lama"],
-        "arcface-buffalo": ["arcface"],
-        "lpips-vgg": ["vgg", "lin"],
-        "real-esrgan-x2": ["rrdb"],
-    }
-    return {name: [(folder / file).read_bytes() for file in found] for name, found in files.items()}
+    root = tmp_path_factory.mktemp("written")
+    write_parts(root)
+    return root
 
 
 @pytest.fixture
-def pulled(published, monkeypatch, tmp_path):
+def pulled(written, monkeypatch, tmp_path):
     """The tiny parts, fetched from a stand-in server through the real catalogue entries (less the real hashes)."""
     monkeypatch.setenv("GSWAP_WEIGHTS", str(tmp_path / "weights"))
     with serving(Hub()) as hub:
         monkeypatch.setenv("GSWAP_HUB", hub.base)
         monkeypatch.setenv("GSWAP_RELEASES", hub.base)
-        for name, contents in published.items():
-            spec = catalogue.spec(name)
-            files = tuple(dataclasses.replace(item, sha256=None, bytes=None) for item in spec.files)
-            monkeypatch.setitem(catalogue.CATALOGUE, name, dataclasses.replace(spec, files=files))
-            for item, content in zip(files, contents, strict=True):
-                hub.files[item.url.removeprefix(hub.base)] = content
+        for name in publish(written, hub, monkeypatch, NAMES):
             weights.pull(name, network=Network(attempts=1))
     return tmp_path
 
@@ -163,25 +104,92 @@ def test_other_weights_are_another_result(small, pulled, monkeypatch):
     assert digest != "0" * 64
 
 
-def test_a_missing_part_is_one_sentence_before_any_work(small, tmp_path, monkeypatch):
+EVERY_PART = {
+    "farl": ("--parser", "farl"),
+    "segformer": ("--parser", "segformer"),
+    "lama": ("--inpainter", "lama"),
+    "arcface-buffalo": ("--identity", "arcface-buffalo"),
+    "arcface-antelopev2": ("--identity", "arcface-antelopev2"),
+    "lpips-vgg": ("--perceptual", "lpips-vgg"),
+    "real-esrgan-x2": ("--upscaler", "real-esrgan-x2"),
+    "real-esrgan-x4": ("--upscaler", "real-esrgan-x4"),
+    "smplx": ("--body", "smplx"),
+    "arc2face": ("--swapper", "diffusion"),
+    "stable-diffusion-v1-5": ("--swapper", "diffusion"),
+    "arcface-arc2face": ("--swapper", "diffusion"),
+    "controlnet-mediapipe-face": ("--swapper", "diffusion"),
+    "controlnet-openpose": ("--swapper", "diffusion", "--controlnet", "openpose"),
+    "liveportrait": ("--swapper", "diffusion", "--reenactor", "liveportrait"),
+    "lcm-lora-sdv1-5": ("--swapper", "diffusion", "--diffusion.sample.sampler", "lcm"),
+    "stable-diffusion-v1-5-unet": ("--swapper", "diffusion", "--diffusion.sources.clothes", "garment"),
+}
+"""Every part of the catalogue that a swap can use, and the options that ask for it."""
+
+
+@pytest.mark.parametrize("name", EVERY_PART)
+def test_a_missing_part_is_one_sentence_before_any_work(small, tmp_path, monkeypatch, capsys, name):
+    """Whatever else is there: the one that is missing is named with its licence and the command that brings it."""
     monkeypatch.setenv("GSWAP_WEIGHTS", str(tmp_path / "none"))
-    for choice, name in (
-        ({"parser": "farl"}, "farl"),
-        ({"parser": "segformer"}, "segformer"),
-        ({"inpainter": "lama"}, "lama"),
-        ({"identity": "arcface-antelopev2"}, "arcface-antelopev2"),
-        ({"perceptual": "lpips-vgg"}, "lpips-vgg"),
-        ({"upscaler": "real-esrgan-x4"}, "real-esrgan-x4"),
-        ({"body": "smplx"}, "smplx"),
-        ({"swapper": "diffusion"}, "arc2face"),
-    ):
-        job = quick(small, tmp_path, Parts(**choice))  # type: ignore[arg-type]
-        with pytest.raises(WeightsError) as caught:
-            run_job(job)
-        verb = "import" if name == "smplx" else "pull"
-        assert f"gswap weights {verb} {name}" in str(caught.value)
-        assert catalogue.spec(name).licence in str(caught.value)
-        assert not job.work.exists() and caught.value.exit_code == 78
+    usual = weights.folder._verify
+
+    def only_this_one(part, *rest):
+        if part.name == name:
+            usual(part, *rest)
+
+    monkeypatch.setattr(weights.folder, "_verify", only_this_one)
+    files = (
+        "--source",
+        str(small.inputs.source),
+        "--target",
+        str(small.inputs.target),
+        "--consent",
+        str(small.consent),
+    )
+    arguments = ["swap", *files, "-o", str(tmp_path / "out.mkv"), "--json", *EVERY_PART[name]]
+    assert run(arguments) == 78
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(told) == 1
+    spec = catalogue.spec(name)
+    verb = "pull" if spec.pullable else "import"
+    assert told[0]["message"].startswith(f"The part {name} ({spec.title}) is not there")
+    assert spec.licence in told[0]["message"]
+    assert told[0]["hint"].startswith(f"Run: gswap weights {verb} {name}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_part_of_the_catalogue_can_be_used():
+    assert {*EVERY_PART, "clip-vit-b32", "smirk"} == set(catalogue.CATALOGUE)
+    assert {n for n, s in catalogue.CATALOGUE.items() if s.part == "evaluation"} == {"clip-vit-b32", "smirk"}
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("arc2face", "diffusers", "diffusion"),
+        ("arc2face", "peft", "diffusion"),
+        ("segformer", "transformers", "diffusion"),
+        ("lama", "onnxruntime", "onnx"),
+        ("arcface-buffalo", "onnxruntime", "onnx"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_before_any_work(
+    small, tmp_path, monkeypatch, capsys, name, package, extra
+):
+    monkeypatch.setattr(weights.folder, "_verify", lambda *ignored: None)
+    monkeypatch.setitem(sys.modules, package, None)
+    files = (
+        "--source",
+        str(small.inputs.source),
+        "--target",
+        str(small.inputs.target),
+        "--consent",
+        str(small.consent),
+    )
+    arguments = ["swap", *files, "-o", str(tmp_path / "out.mkv"), "--json", *EVERY_PART[name]]
+    assert run(arguments) == 78
+    told = json.loads(capsys.readouterr().err)
+    assert f"gswap[{extra}]" in told["hint"] and name in told["message"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_tampered_part_is_refused_before_any_work(small, pulled):

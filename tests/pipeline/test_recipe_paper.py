@@ -11,8 +11,8 @@ pytest.importorskip("diffusers")
 pytest.importorskip("peft")
 pytest.importorskip("onnx")
 
-from hub import Hub, serving
-from tiny_models import publish, quiet, write_all
+from hub import Hub, publish, serving
+from tiny_models import quiet, write_all
 
 from gswap.foundation import weights
 from gswap.foundation.errors import WeightsError

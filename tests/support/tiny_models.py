@@ -252,30 +252,3 @@ def write_all(root: Path) -> None:
     """Every part that the paper's swapper pulls."""
     write_generator(root)
     write_arcface(root / "arcface-arc2face" / "arcface.onnx")
-
-
-def publish(root: Path, hub, monkeypatch) -> list[str]:
-    """Serve tiny parts under the addresses of the real ones, and let the catalogue forget the real ones' hashes.
-
-    Files that are published as pickles are served as pickles. Returns the names of the parts.
-    """
-    import dataclasses
-
-    from gswap.foundation.weights import catalogue
-
-    names = sorted(p.name for p in root.iterdir())
-    for name in names:
-        part = catalogue.spec(name)
-        files = tuple(dataclasses.replace(item, sha256=None, bytes=None) for item in part.files)
-        monkeypatch.setitem(catalogue.CATALOGUE, name, dataclasses.replace(part, files=files))
-        for item in files:
-            local = root / name / item.path
-            repository, _, remote = item.source.partition(":")
-            address = f"/{repository}/resolve/{item.revision}/{remote}"
-            if item.convert == "pickle":
-                stream = io.BytesIO()
-                torch.save(load_file(local), stream)
-                hub.files[address] = stream.getvalue()
-            elif local.exists():
-                hub.files[address] = local.read_bytes()
-    return names

@@ -68,3 +68,37 @@ def tiny_arcface(path: Path, seed: int = 0) -> Path:
         {"683": ("None", 512)},
         [constant("weights", rng.normal(size=(147, 512)))],
     )
+
+
+def tiny_liveportrait(folder: Path, angles: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Path:
+    """LivePortrait's three networks: one fixed motion, the picture as its own features, and that picture twice as
+    large and brighter by how far the keypoints go on average."""
+    folder.mkdir(parents=True, exist_ok=True)
+    node = helper.make_node
+    picture = {"input": ("N", 3, 256, 256)}
+    save(
+        folder / "feature_extractor.onnx", [node("Identity", ["input"], ["v"])], picture, {"v": ("N", 3, 256, 256)}, []
+    )
+    random = np.random.default_rng(0)
+    keypoints = [random.normal(size=(1, 21, 3)) for _ in range(2)]
+    motion: dict[str, tuple[object, Shape]] = {
+        **{name: ([angle], [1]) for name, angle in zip(("pitch", "yaw", "roll"), angles, strict=True)},
+        "scale": ([[1.2]], [1, 1]),
+        "translation": ([[0.1, 0.2, 0.0]], [1, 3]),
+        "expression": (keypoints[0], [1, 21, 3]),
+        "motion_points": (keypoints[1], [1, 21, 3]),
+    }
+    nodes = [node("ReduceMean", ["input"], ["mean"], keepdims=0), node("Mul", ["mean", "zero"], ["nothing"])]
+    nodes += [node("Add", [f"{name}_value", "nothing"], [name]) for name in motion]
+    values = [constant("zero", 0.0), *(constant(f"{name}_value", value) for name, (value, _) in motion.items())]
+    save(folder / "motion_extractor.onnx", nodes, picture, {name: shape for name, (_, shape) in motion.items()}, values)
+    nodes = [
+        node("Sub", ["source", "target"], ["moved"]),
+        node("ReduceMean", ["moved"], ["by"], keepdims=0),
+        node("Resize", ["feature_volume", "", "twice"], ["large"], mode="nearest"),
+        node("Add", ["large", "by"], ["out"]),
+    ]
+    inputs = {"feature_volume": ("N", 3, 256, 256), "source": ("N", 21, 3), "target": ("N", 21, 3)}
+    out = {"out": ("N", 3, 512, 512)}
+    save(folder / "generator.onnx", nodes, inputs, out, [constant("twice", [1, 1, 2, 2])])
+    return folder

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from gswap.foundation import weights
+from gswap.foundation.errors import MissingExtraError
 from gswap.pipeline.config import Job, Parts
 
 if TYPE_CHECKING:
@@ -26,6 +28,26 @@ def required_weights(job: Job) -> tuple[str, ...]:
     if job.parts.swapper == "diffusion":
         names += (LCM,) * (diffusion.sample.sampler == "lcm") + (GARMENT,) * (diffusion.sources.clothes == "garment")
     return names
+
+
+_LIBRARIES = (
+    ("diffusion", ("diffusers", "transformers", "peft"), ("arc2face",)),
+    ("diffusion", ("transformers",), ("segformer",)),
+    ("onnx", ("onnxruntime",), ("lama", "liveportrait", "arcface-")),
+)
+"""Extra, the packages of it, and (beginnings of) names of the weights that are read with them."""
+
+
+def check_libraries(job: Job) -> None:
+    """Refuse a job whose parts need a package that is not installed, before any work.
+
+    Raises:
+        MissingExtraError: Says which extra brings it.
+    """
+    for name in required_weights(job):
+        for extra, packages, parts in _LIBRARIES:
+            if name.startswith(parts) and not all(importlib.util.find_spec(package) for package in packages):
+                raise MissingExtraError(f"The part {name}", extra)
 
 
 def digests(names: Iterable[str]) -> dict[str, str]:
@@ -61,7 +83,7 @@ def body_model(name: str) -> AnnyModel | SmplxModel:
     """The body of this name, as jobs and stored tracks name it."""
     from gswap.body.models import load_body
 
-    return load_body(name, weights.file("smplx") if name == "smplx" else None)
+    return load_body(name, weights.file("smplx", "SMPLX_NEUTRAL.npz") if name == "smplx" else None)
 
 
 def head_parser(job: Job) -> HeadParser | None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from tiny_onnx import tiny_liveportrait
 
 from gswap.foundation.errors import InputError
 from gswap.swap.adapters.liveportrait import LivePortrait, Motion, Sight, crop_face, drive
@@ -29,43 +28,9 @@ def rotation_of(pitch, yaw, roll):
     return (rz @ ry @ rx).T
 
 
-def save(path, nodes, inputs, outputs, constants):
-    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (*inputs, *outputs)]
-    split = len(inputs)
-    initial = [numpy_helper.from_array(np.asarray(v, np.float32), n) for n, v in constants.items()]
-    graph = helper.make_graph(nodes, "tiny", values[:split], values[split:], initial)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-
-
 @pytest.fixture
 def folder(tmp_path):
-    """Networks that give fixed motion, the picture as its own features, and a picture of where keypoints go."""
-    node = helper.make_node
-    picture = ("input", ["N", 3, 256, 256])
-    save(tmp_path / "feature_extractor.onnx", [node("Identity", ["input"], ["v"])], [picture], [("v", None)], {})
-    random = np.random.default_rng(0)
-    given = {
-        **{f"c{i}": [a] for i, a in enumerate(ANGLES)},
-        "c3": [[1.2]],
-        "c4": [[0.1, 0.2, 0.3]],
-        "c5": random.normal(size=(1, 21, 3)),
-        "c6": random.normal(size=(1, 21, 3)),
-    }
-    names = ("pitch", "yaw", "roll", "scale", "translation", "expression", "motion_points")
-    shapes = ([1], [1], [1], [1, 1], [1, 3], [1, 21, 3], [1, 21, 3])
-    nodes = [node("ReduceMean", ["input"], ["m"], keepdims=0), node("Mul", ["m", "zero"], ["z"])]
-    nodes += [node("Add", [f"c{i}", "z"], [n]) for i, n in enumerate(names)]
-    outputs = list(zip(names, shapes, strict=True))
-    save(tmp_path / "motion_extractor.onnx", nodes, [picture], outputs, given | {"zero": 0.0})
-    nodes = [
-        node("Sub", ["source", "target"], ["moved"]),
-        node("ReduceMean", ["moved"], ["by"], keepdims=0),
-        node("Resize", ["feature_volume", "", "twice"], ["large"], mode="nearest"),
-        node("Add", ["large", "by"], ["out"]),
-    ]
-    inputs = [("feature_volume", ["N", 3, 256, 256]), ("source", ["N", 21, 3]), ("target", ["N", 21, 3])]
-    save(tmp_path / "generator.onnx", nodes, inputs, [("out", ["N", 3, 512, 512])], {"twice": [1, 1, 2, 2]})
-    return tmp_path
+    return tiny_liveportrait(tmp_path, ANGLES)
 
 
 def test_keypoints_follow_the_frame_but_keep_the_photos_size():

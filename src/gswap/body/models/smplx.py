@@ -46,7 +46,8 @@ REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "ki
 """Arrays that are read from the file."""
 _HINT = (
     "SMPL-X cannot be shipped: register at https://smpl-x.is.tue.mpg.de, accept its licence (research use; it bars "
-    "misleading content), download SMPLX_NEUTRAL.npz and name it with --smplx. Anny needs no file."
+    "misleading content), download SMPLX_NEUTRAL.npz and run: gswap weights import smplx SMPLX_NEUTRAL.npz. "
+    "Anny needs no file."
 )
 
 

@@ -396,11 +396,12 @@ _SPECS = (
         "smplx",
         "SMPL-X body",
         "body",
-        (WeightFile("SMPLX_NEUTRAL.npz", ""),),
+        (WeightFile("SMPLX_NEUTRAL.npz", ""), WeightFile("SMPLX_NEUTRAL.landmarks.npz", "")),
         "Max Planck: non-commercial research; its holders register and download it themselves",
         False,
         "https://smpl-x.is.tue.mpg.de",
-        "Read its licence first: it bars this kind of use outside peer-reviewed research.",
+        "Read its licence first: it bars this kind of use outside peer-reviewed research. "
+        "python scripts/make_landmark_map.py --smplx SMPLX_NEUTRAL.npz makes the landmark map, beside it.",
     ),
 )
 

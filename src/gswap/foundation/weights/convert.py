@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from safetensors import SafetensorError, safe_open
 
-from gswap.foundation.errors import InputError, MissingInputError, WeightsError
+from gswap.foundation.errors import InputError, MissingInputError, UsageError, WeightsError
 from gswap.foundation.store import atomic_path
 from gswap.foundation.weights import folder
 from gswap.foundation.weights.catalogue import WeightFile, WeightSpec, spec
@@ -36,22 +36,25 @@ def import_part(name: str, source: Path, *, sha256: str | None = None, commercia
 
     Args:
         name: The part.
-        source: The file of a part that has one, or a folder with the files under their own or their published names.
+        source: The file of a part that has one, or a folder with the files under their own or their published names;
+            one of several files stands for its folder.
         sha256: What the file's hash has to be, where the catalogue does not know it.
         commercial_only: Refuse a part that may not be used commercially.
 
     Raises:
-        UsageError: There is no part of this name.
+        UsageError: There is no part of this name, or one hash was given for several files.
         MissingInputError: The source, or a file in it, is not there.
         WeightsError: A file's hash is not the known one, or the licence forbids it.
         InputError: A file is not what its name says.
     """
     part = spec(name)
     folder.check_licence(part, commercial_only=commercial_only)
+    if sha256 is not None and len(part.files) > 1:
+        raise UsageError(f"The part {part.name} has several files: one hash is not enough.", hint="Leave --sha256 out.")
     found = {item.path: _find(part, item, source) for item in part.files}
     with locked():
         for item in part.files:
-            _check(part, item, found[item.path], sha256 if len(part.files) == 1 else None)
+            _check(part, item, found[item.path], sha256)
         for item in part.files:
             here = found[item.path]
             if here.suffix == ".safetensors" and item.convert:
@@ -67,12 +70,15 @@ def _as_it_is(item: WeightFile) -> WeightFile:
 
 def _find(part: WeightSpec, item: WeightFile, source: Path) -> Path:
     if source.is_file():
-        if len(part.files) > 1:
-            names = ", ".join(i.path for i in part.files)
+        if len(part.files) == 1:
+            return source
+        names = [i.path for i in part.files]
+        if source.name not in names:
+            listed = ", ".join(names)
             raise MissingInputError(
-                f"The part {part.name} has several files: expected a folder with {names}.", path=source
+                f"The part {part.name} has several files: expected a folder with {listed}.", path=source
             )
-        return source
+        source = source.parent
     published = PurePosixPath(item.source.rpartition(":")[2] if ":" in item.source else PurePosixPath(item.source).name)
     own = PurePosixPath(item.path).name
     candidates = [source / item.path, source / published]
@@ -81,7 +87,10 @@ def _find(part: WeightSpec, item: WeightFile, source: Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise MissingInputError(f"Expected the file {item.path} or {published} of {part.name}, found neither.", path=source)
+    names = f"{item.path} or {published}" if item.source else item.path
+    raise MissingInputError(
+        f"Expected the file {names} of {part.name}, found none.", hint=part.note or None, path=source
+    )
 
 
 def _check(part: WeightSpec, item: WeightFile, here: Path, given: str | None) -> None:
