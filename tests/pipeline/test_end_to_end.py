@@ -17,8 +17,6 @@ import pytest
 
 from gswap.apps.cli.main import run as command
 from gswap.foundation.errors import ConsentError, InputError, OutputError
-from gswap.foundation.geometry import similarity
-from gswap.foundation.landmarks import RIGID
 from gswap.foundation.store import read_face_track, read_json
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
@@ -82,20 +80,14 @@ def test_every_sample_outside_the_edit_is_the_clips(finished, both):
     assert changed == target.frame_count
 
 
-def test_the_result_is_the_true_swap_rather_than_the_clip(small, finished, both):
-    _, done = finished
+def test_the_result_is_the_true_swap_rather_than_the_clip(small, both):
     (_, before), (_, after) = both
-    faces = read_face_track(done.folders["perceive"] / "faces.safetensors")
     chosen = range(0, len(after), 4)
     for t, frame in zip(chosen, small.inputs.truth(chosen), strict=True):
-        # The truth keeps the source's neck length; a swap puts the head where the clip's head is.
-        scale, turn, shift = similarity(frame.landmarks[list(RIGID)], faces.landmarks[t][list(RIGID), :2].astype(float))
-        move = np.column_stack([scale * turn, shift])
-        true, head = (cv2.warpAffine(image, move, image.shape[1::-1]) for image in (frame.rgb, frame.masks.head))
-        inside = head > 200
-        ours = np.abs(after[t].rgb.astype(float) - true)[inside].mean()
-        clip = np.abs(before[t].rgb.astype(float) - true)[inside].mean()
-        assert ours < 0.6 * clip, t
+        inside = frame.masks.head > 200
+        ours = np.abs(after[t].rgb.astype(float) - frame.rgb)[inside].mean()
+        clip = np.abs(before[t].rgb.astype(float) - frame.rgb)[inside].mean()
+        assert ours < 0.5 * clip, (t, ours, clip)
 
 
 def test_identity_pose_and_mouth(small, finished, both):
@@ -191,6 +183,7 @@ KILLS = ["segment:20:kill", "fit:45:kill"]
 SLOW_KILLS = ["ingest:5:kill", "perceive:9:kill", "swap:7:kill", "retrack:3:kill", "render:6:kill", "deliver:8:kill"]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", [*KILLS, *(pytest.param(k, marks=pytest.mark.slow) for k in SLOW_KILLS)])
 def test_killed_at_any_moment_it_continues_to_the_same_bytes(small, finished, tmp_path, fault):
     undisturbed, _ = finished
