@@ -42,8 +42,12 @@ def run(cfg: PaperBenchConfig, say: Callable[[str], None] = lambda line: None) -
         DeviceError: There is no CUDA device.
         MissingExtraError: diffusers is not installed.
     """
-    if min(cfg.frames, cfg.photos, cfg.tune_steps, cfg.batches, cfg.fit_steps) < 1:
+    if min(cfg.frames, cfg.photos, cfg.tune_steps, cfg.batches, cfg.batch, cfg.fit_steps) < 1:
         raise InputError("bench paper: frames, photos, steps and batches should be positive.")
+    if cfg.side < 64 or cfg.side % 64:
+        raise InputError(f"bench paper: expected a side that is a multiple of 64, found {cfg.side}.")
+    if cfg.method == "none":
+        raise InputError("bench paper: there is nothing to time in a training of nothing.")
     if not cfg.random_weights:
         raise InputError("bench paper: real weights are timed by a job itself.", hint="Leave --no-random-weights out.")
     if cfg.device == "cuda":
@@ -115,7 +119,7 @@ def random_generator(cfg: PaperBenchConfig) -> Any:
 
 # ---------------------------------------------------------------- the stages: seconds of a unit, units, unit
 def _tune(cfg: PaperBenchConfig, generator: Any) -> tuple[float, int, str]:
-    """Training steps of the low-rank adapters."""
+    """Training steps."""
     import torch
 
     from gswap.swap.diffusion.adapt import Variants, adapt
@@ -125,7 +129,7 @@ def _tune(cfg: PaperBenchConfig, generator: Any) -> tuple[float, int, str]:
     images = generator.to_tensor(_pictures(side, cfg.photos))
     latents = generator.encode(images * 2 - 1)
     variants = Variants(latents, generator.encode_hints(images), torch.ones_like(latents[:, :1]))
-    settings = AdaptConfig(validate_every=0, checkpoint_every=10**9)
+    settings = AdaptConfig(method=cfg.method, validate_every=0, checkpoint_every=10**9)
     marks: list[float] = []
 
     def tick(done: int, total: int, note: str = "") -> None:
@@ -155,12 +159,14 @@ def _generate(cfg: PaperBenchConfig, generator: Any) -> tuple[float, int, str]:
     from gswap.swap.diffusion.models import ADAPTER
     from gswap.swap.diffusion.sample import Canvas, paint
 
-    generator.unet.fuse_lora(adapter_names=[ADAPTER])
-    generator.unet.unload_lora()
+    if cfg.method == "lora":
+        generator.unet.fuse_lora(adapter_names=[ADAPTER])
+        generator.unet.unload_lora()
+    generator.unet.requires_grad_(False).to(generator.dtype)
     if cfg.compile:
         generator.unet, generator.controlnet = torch.compile(generator.unet), torch.compile(generator.controlnet)
     side = _side(cfg)
-    settings = SampleConfig(side=side, sampler=cfg.sampler)
+    settings = SampleConfig(side=side, sampler=cfg.sampler, steps=cfg.sampler_steps, batch=cfg.batch)
     area = np.zeros((side, side), bool)
     area[side // 8 : -side // 8, side // 8 : -side // 8] = True
     canvases = [Canvas(p, area, p) for p in _pictures(side, settings.batch)]
@@ -218,7 +224,7 @@ def _fit(cfg: PaperBenchConfig, generator: Any) -> tuple[float, int, str]:
 
 # ---------------------------------------------------------------- machine
 def _side(cfg: PaperBenchConfig) -> int:
-    return 32 if cfg.tiny else 512
+    return 32 if cfg.tiny else cfg.side
 
 
 def _identity() -> np.ndarray:
