@@ -12,7 +12,7 @@ from gswap.field.field import Field
 from gswap.field.geometry import TrackGeometry
 from gswap.field.harmonics import harmonics
 from gswap.field.posing import multiply, rotate
-from gswap.field.regularise import MeshLaplacian, offset_in_depth, scale_tether, squared_norm
+from gswap.field.regularise import MeshLaplacian, offset_unseen, scale_tether, squared_norm
 from gswap.field.surface import EYE_LEFT, EYE_RIGHT, face_frames
 from gswap.foundation.geometry import matrix_to_quaternion, quaternion_to_matrix, rotvec_to_matrix
 
@@ -174,14 +174,20 @@ def test_laplacian_is_zero_on_constants_and_the_mean_difference_elsewhere(surfac
     torch.testing.assert_close(laplacian(values)[vertex], expected)
 
 
-def test_only_the_depth_of_an_offset_is_penalised_extra(surface, few):
+def test_hair_is_penalised_for_depth_and_skin_for_leaving_the_surface(surface, few):
     field = Field(surface, few, 3)
     rng = np.random.default_rng(0)
     frames, _ = face_frames(surface.vertices, surface.faces[few.face])
     at_rest = rng.normal(size=(len(few), 3))
     with torch.no_grad():
         field.offset.copy_(torch.from_numpy((frames.transpose(0, 2, 1) @ at_rest[..., None])[..., 0]))
-        assert float(offset_in_depth(field)) == pytest.approx((at_rest[:, 2] ** 2).mean(), rel=1e-5)
+        off_skin = (at_rest * frames[:, :, 1]).sum(1)
+        assert float(offset_unseen(field)) == pytest.approx(
+            (off_skin**2 * field.movable[:, 0].numpy()).mean(), rel=1e-4
+        )
+        field.hair.fill_(1.0)
+        depth = at_rest[:, 2] ** 2 * field.movable[:, 0].numpy()
+        assert float(offset_unseen(field)) == pytest.approx(depth.mean(), rel=1e-4)
 
 
 def test_tethers_are_zero_at_the_start(surface, few):

@@ -12,9 +12,9 @@ from gswap.foundation.errors import InputError
 from gswap.portrait.checkpoint import CHECKPOINT, CURVE
 from gswap.portrait.config import FitConfig
 from gswap.portrait.drive import driving_condition
-from gswap.portrait.fit import fit_portrait, frame_of_step, initialise_colors, rate_factor, training_frames
+from gswap.portrait.fit import fit_portrait, frame_of_step, rate_factor, training_frames
 from gswap.portrait.frames import TrainingFrames
-from gswap.portrait.model import View, build_portrait
+from gswap.portrait.model import View
 
 
 class Killed(Exception):
@@ -114,17 +114,6 @@ def test_the_temporal_condition_absorbs_colour_jitter(scene, rasterize, temporal
     mean = np.array([brightness(t, driving_condition(portrait)) for t in range(len(gains))])
     assert np.corrcoef(own, gains)[0, 1] > 0.9
     assert mean.std() < own.std() / 3
-
-
-def test_initial_colours_are_those_of_the_picture(scene, rasterize):
-    cfg = FitConfig(texels=40)
-    portrait = build_portrait(scene.model, scene.track, None, 40, cfg)
-    geometry = TrackGeometry(portrait.surface, portrait.binding, scene.track, scene.model)
-    frames = TrainingFrames(scene.target, scene.swap, scene.track, 1, least_confidence=0.3, budget=2**30)
-    initialise_colors(portrait, geometry, frames, [0, 2, 4], rasterize)
-    colors = portrait.network.field.features.detach().numpy()[:, :3] * 255
-    face = portrait.network.field.head_weight.numpy()[:, 0] > 0.99
-    np.testing.assert_allclose(np.median(colors[face], 0), (215, 150, 110), atol=12)
 
 
 # ---------------------------------------------------------------- which frame, at what rate

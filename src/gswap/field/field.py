@@ -90,8 +90,10 @@ class Field(nn.Module):
         self.features = nn.Parameter(grey)
         self.register_buffer("initial_features", grey.clone(), persistent=False)
         self.register_buffer("hold", torch.ones(n, 1), persistent=False)
-        self.initial_opacity = float(opacity)
-        self.opacity_logit = nn.Parameter(torch.logit(torch.full((n,), float(opacity))))
+        self.register_buffer("hair", torch.zeros(n, 1), persistent=False)
+        logit = torch.logit(torch.full((n,), float(opacity)))
+        self.opacity_logit = nn.Parameter(logit)
+        self.register_buffer("initial_opacity_logit", logit.clone(), persistent=False)
         self.log_scale = nn.Parameter(log_scale.clone())
         self.rotation = nn.Parameter(torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(n, 1))
         self.offset = nn.Parameter(torch.zeros(n, 3))
@@ -117,6 +119,9 @@ class Field(nn.Module):
     """What the features are held to where pixels say little."""
     initial_delta: Float[Tensor, "v 3"]
     """Where dM began."""
+    initial_opacity_logit: Float[Tensor, "n"]
+    hair: Float[Tensor, "n 1"]
+    """1 where hair may grow, 0 on the face and the neck."""
     hold: Float[Tensor, "n 1"]
     """How firmly each Gaussian is held to its beginning: 1 = a usual one, more where fewer pixels show it."""
     movable: Float[Tensor, "n 1"]
@@ -139,9 +144,7 @@ class Field(nn.Module):
                 (1 on the skull, 0 at the base of the neck); ``None`` = none.
         """
         pick = lambda x: x.index_select(0, posed.visible)  # noqa: E731
-        # Eq. 6 as printed adds dM to the posed vertices, where it does not turn with the head.
-        moved = self.delta if self.after_skinning else (posed.linear * self.delta[:, None, :]).sum(-1)
-        vertices = posed.vertices + moved
+        vertices = self.moved_vertices(posed)
         offset = self.offset * self.movable
         attributes = Attributes(self.bary, self.rotation, self.log_scale, offset, self.head_weight)
         placed = place(posed, vertices, attributes, correction)
@@ -152,6 +155,17 @@ class Field(nn.Module):
                 self._conditioned(self._seen(posed, placed.means), condition), (0, self.channels - FEATURES)
             ),
         )
+
+    def hold_to_present(self) -> None:
+        """Make the present values those that the tethers hold to."""
+        for name in ("features", "delta", "log_scale", "opacity_logit"):
+            getattr(self, f"initial_{name}").copy_(getattr(self, name).detach())
+
+    def moved_vertices(self, posed: PosedSurface) -> Float[Tensor, "v 3"]:
+        """The posed surface with dM, camera frame, metres."""
+        # Eq. 6 as printed adds dM to the posed vertices, where it does not turn with the head.
+        moved = self.delta if self.after_skinning else (posed.linear * self.delta[:, None, :]).sum(-1)
+        return posed.vertices + moved
 
     def _seen(self, posed: PosedSurface, means: Float[Tensor, "k 3"]) -> Float[Tensor, "k 8"]:
         """Features of the Gaussians that face the camera."""

@@ -64,13 +64,16 @@ def squared_norm(values: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     return values.square().sum(1).mean()
 
 
-def offset_in_depth(field: Field) -> Float[Tensor, ""]:
-    """Mean squared offset between the front and the back of the head.
+def offset_unseen(field: Field) -> Float[Tensor, ""]:
+    """Mean squared offset in the direction that pixels say least about.
 
-    A clip shows a head mostly from the front, where moving a Gaussian along the line of sight changes no pixel: left
-    alone it would wander, and be a floater from any other side.
+    A clip shows a head mostly from the front. In the hair that direction is the line between front and back of the
+    head: a Gaussian that wanders along it changes no pixel and is a floater from any other side. On the face it is
+    the surface's normal: whatever moves in the image can move along the skin instead, and stays on it when it turns.
     """
-    return (field.hold[:, 0] * (field.offset * field.towards_back).sum(1).square()).mean()
+    off_skin = field.offset[:, 1].square()
+    in_depth = (field.offset * field.towards_back).sum(1).square()
+    return (field.hold[:, 0] * torch.lerp(off_skin, in_depth, field.hair[:, 0]) * field.movable[:, 0]).mean()
 
 
 def feature_tether(field: Field) -> Float[Tensor, ""]:
@@ -83,9 +86,8 @@ def feature_tether(field: Field) -> Float[Tensor, ""]:
 
 
 def opacity_tether(field: Field) -> Float[Tensor, ""]:
-    """Opacity logits stay near their initial value: what hides behind others must not dissolve or harden."""
-    initial = math.log(field.initial_opacity / (1 - field.initial_opacity))
-    return (field.hold[:, 0] * (field.opacity_logit - initial).square()).mean()
+    """Opacity logits stay near their initial values: what hides behind others must not dissolve or harden."""
+    return (field.hold[:, 0] * (field.opacity_logit - field.initial_opacity_logit).square()).mean()
 
 
 def scale_tether(field: Field) -> Float[Tensor, ""]:

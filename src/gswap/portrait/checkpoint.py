@@ -22,7 +22,7 @@ from gswap.portrait.model import Portrait
 CHECKPOINT = "checkpoint.safetensors"
 CURVE = "losses.jsonl"
 MOMENTS = ("exp_avg", "exp_avg_sq")
-HELD = ("initial_features", "initial_delta", "initial_log_scale", "hold")
+HELD = ("initial_features", "initial_delta", "initial_log_scale", "initial_opacity_logit", "hold", "hair")
 """Buffers of the field that only the fit needs: what the tethers hold to."""
 
 

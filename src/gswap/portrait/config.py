@@ -45,7 +45,7 @@ class FitConfig:
     """Side of the UV map; about 0.34 * texels^2 Gaussians. 0 = by the window's size (256 at 256 px, 350 at 480 px)."""
     samples_per_eye_face: int = 6
     """Gaussians on every triangle of the eyeballs."""
-    opacity: float = 0.6
+    opacity: float = 0.9
     """Initial opacity."""
     temporal: Literal["none", "add", "mlp"] = "none"
     """How the temporal condition c_t acts on the features. Frame-random flicker averages away without it."""
@@ -118,8 +118,8 @@ class FitConfig:
     """Length of dM."""
     weight_offset: float = 1e1
     """Length of the offsets."""
-    weight_offset_depth: float = 3e2
-    """Length of the offsets along the line from the face to the back of the head, which a frontal clip cannot see."""
+    weight_offset_unseen: float = 3e2
+    """Length of the offsets off the skin, and in the hair between front and back: what a frontal clip cannot see."""
     weight_offset_roughness: float = 1e3
     """Difference between an offset and those of its neighbours: holes that only other views would show."""
     weight_correction: float = 1e1

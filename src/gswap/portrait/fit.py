@@ -7,40 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
-from scipy.spatial import KDTree
-from torch import Tensor, nn
+from jaxtyping import Int
+from torch import nn
 
-from gswap.field.field import Gaussians
 from gswap.field.geometry import TrackGeometry
-from gswap.field.posing import rotate
 from gswap.field.regularise import MeshLaplacian, Neighbours
 from gswap.foundation.errors import InputError
 from gswap.foundation.protocols import BodyModel, Rasterizer
 from gswap.foundation.types import BodyTrack, ImageStore, Progress, RgbImage, SwapSet, TargetSet, no_progress
+from gswap.portrait.beginning import begin_at_outline, begin_with_pictures, mark_hair
 from gswap.portrait.checkpoint import Curve, read_checkpoint, write_checkpoint
 from gswap.portrait.config import FitConfig
 from gswap.portrait.frames import TrainingFrame, TrainingFrames, window_camera
 from gswap.portrait.guidance import GuidingFrames, cut, guided_loss, is_guided
 from gswap.portrait.losses import PerceptualLoss, field_losses, image_losses
 from gswap.portrait.model import Portrait, Rendering, View, build_portrait
-from gswap.portrait.outline import HeadPicture, outline_offsets, stretch
+from gswap.portrait.outline import HeadPicture, outline_offsets
 from gswap.portrait.preview import preview_sheet
 
 COLOR_FRAMES = 12
-"""Frames that the initial colours are projected from."""
-OPAQUE = 0.8
-"""Matte above which a pixel counts as head for the initial colours."""
-RIM = 2
-"""Pixels along the rim of the head that give no colour: a little background is mixed into them."""
-SEEN = 0.05
-"""Gaussians with less total weight than this in those frames take the colour of the nearest seen one."""
-MOST_HELD = 30.0
-"""How much more firmly Gaussians that hardly show are held to their initial values than usual ones."""
-GRAZING = (0.3, 0.5)
-"""Best cosine between a Gaussian's normal and a line of sight: below the first its colour is not read from the pixels
-(the rim of a head, one pixel wide from the front, is a hand's breadth from the side), from the second on it is free."""
+"""Frames that the fit begins from."""
 DAMPING = {
     "field.features": 6e-3,
     "field.opacity_logit": 2e-3,
@@ -108,12 +94,14 @@ def fit_portrait(
 
     divisor = cfg.divisor(*target.window.size)
     frames = _frames(target, swap, drive, divisor, cfg)
-    if start is None and not curve.frames:
+    if not curve.frames:
         unique = np.unique(chosen)
         few = unique[:: max(len(unique) // COLOR_FRAMES, 1)].tolist()
-        if cfg.outline and cfg.vertex_offsets:
-            initialise_outline(portrait, target, swap, drive, model, few)
-        initialise_colors(portrait, geometry, frames, few, rasterize)
+        pictures = (HeadPicture(t, swap.head[t], window_camera(target, drive, t)) for t in few)
+        if start is None and cfg.outline and cfg.vertex_offsets:
+            begin_at_outline(portrait, outline_offsets(portrait.surface, model, drive, pictures))
+        mark_hair(portrait, model, drive)
+        begin_with_pictures(portrait, model, geometry, frames, few, rasterize, keep=start is not None)
     guiding = None if enlarged is None else GuidingFrames(enlarged, target, swap, drive, cfg)
     total = cfg.coarse_steps + cfg.fine_steps
     for step in range(len(curve.frames), total):
@@ -234,9 +222,7 @@ def _adopt(portrait: Portrait, start: Portrait) -> None:
                 f"The portrait to refine does not fit the job ({name}).", hint="Use the same shape and configuration."
             )
         own[name].copy_(value)
-    field = portrait.network.field
-    field.initial_features.copy_(field.features.detach())
-    field.initial_delta.copy_(field.delta.detach())
+    portrait.network.field.hold_to_present()
 
 
 # ---------------------------------------------------------------- one frame
@@ -264,67 +250,6 @@ def _render(
         condition=None if cfg.temporal == "none" else field.condition[t],
         correction=field.correction[t] if cfg.correct_pose else None,
     )
-
-
-@torch.no_grad()
-def initialise_outline(
-    portrait: Portrait, target: TargetSet, swap: SwapSet, drive: BodyTrack, model: BodyModel, chosen: list[int]
-) -> None:
-    """Start dM from the outline of the hair, and the Gaussians as large as the lifted surface asks for."""
-    field, surface = portrait.network.field, portrait.surface
-    pictures = (HeadPicture(t, swap.head[t], window_camera(target, drive, t)) for t in chosen)
-    offsets = outline_offsets(surface, model, drive, pictures)
-    larger = torch.from_numpy(np.log(stretch(surface, offsets)[portrait.binding.face]).astype(np.float32))
-    field.delta.copy_(torch.from_numpy(offsets.astype(np.float32)))
-    field.initial_delta.copy_(field.delta)
-    field.log_scale.add_(larger[:, None])
-    field.initial_log_scale.add_(larger[:, None])
-
-
-@torch.no_grad()
-def initialise_colors(
-    portrait: Portrait, geometry: TrackGeometry, frames: TrainingFrames, chosen: list[int], rasterize: Rasterizer
-) -> None:
-    """Project the pictures back onto the field: every Gaussian starts with the mean colour that it was seen with.
-
-    Rendering is linear in the features, so the transpose of rendering (its backward pass) applied to image and matte
-    gives weighted sums of colours and weights. Unseen Gaussians take the colour of their nearest seen neighbour.
-    """
-    field = portrait.network.field
-    sums: Float[Tensor, "n 4"] = torch.zeros(len(portrait.binding), 4)
-    facing: Float[Tensor, "n"] = torch.full((len(portrait.binding),), -1.0)
-    for t in chosen:
-        frame, posed = frames[t], geometry[t]
-        gaussians: Gaussians = field(posed)
-        features = torch.zeros_like(gaussians.features).requires_grad_()
-        with torch.enable_grad():
-            image, _ = rasterize(*gaussians[:4], features, frame.camera)
-        inner = -F.max_pool2d(-frame.matte[None, None], 2 * RIM + 1, 1, RIM)[0, 0]
-        solid = (inner > OPAQUE).float() * frame.weight
-        seen = torch.zeros_like(image)
-        added = frame.image[0] - (1 - frame.matte) * frame.plate[0]  # the plate that shines through is known
-        seen[:3], seen[3] = added * solid, frame.matte * solid
-        (back,) = torch.autograd.grad(image, features, seen)
-        sums.index_add_(0, posed.visible, back[:, :4])
-        outwards = rotate(posed.quats, torch.tensor([0.0, 1.0, 0.0]).expand_as(gaussians.means))
-        cosine = -(outwards * F.normalize(gaussians.means, dim=1)).sum(1)
-        facing[posed.visible] = torch.maximum(facing[posed.visible], cosine)
-    colors, weights = sums[:, :3].numpy(), sums[:, 3].numpy()
-    low, high = GRAZING
-    edge_on = (high - facing.numpy()) / (high - low)
-    known = (weights > SEEN) & (edge_on < 1)
-    if not known.any():
-        return
-    rest = portrait.surface.vertices[portrait.surface.faces[portrait.binding.face]]
-    points = (rest * portrait.binding.bary[..., None]).sum(1)
-    mean = colors / np.maximum(weights, SEEN)[:, None]
-    _, nearest = KDTree(points[known]).query(points[~known])
-    mean[~known] = mean[known][nearest]
-    field.features[:, :3] = torch.from_numpy(mean)
-    field.initial_features.copy_(field.features)
-    usual = float(np.median(weights[known]))
-    scarce = np.clip(usual / np.maximum(weights, 1e-6), 1, MOST_HELD)
-    field.hold[:, 0] = torch.from_numpy(np.maximum(scarce, np.clip(edge_on, 0, 1) * MOST_HELD))
 
 
 @torch.no_grad()

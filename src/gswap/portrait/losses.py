@@ -14,7 +14,7 @@ from gswap.field.regularise import (
     MeshLaplacian,
     Neighbours,
     feature_tether,
-    offset_in_depth,
+    offset_unseen,
     opacity_tether,
     scale_tether,
     squared_norm,
@@ -123,7 +123,7 @@ def field_losses(field: Field, laplacian: MeshLaplacian, neighbours: Neighbours,
         total = total + cfg.weight_delta * squared_norm(learned)
     if cfg.offsets:
         total = total + cfg.weight_offset * squared_norm(field.offset)
-        total = total + cfg.weight_offset_depth * offset_in_depth(field)
+        total = total + cfg.weight_offset_unseen * offset_unseen(field)
         total = total + cfg.weight_offset_roughness * neighbours.roughness(field)
     if cfg.correct_pose:
         total = total + cfg.weight_correction * squared_norm(field.correction)

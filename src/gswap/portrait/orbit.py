@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from torch import Tensor
 
 from gswap.field.field import Gaussians
 from gswap.field.geometry import TrackGeometry
@@ -81,6 +83,17 @@ def expression_track(
     return dataclasses.replace(held, actions=actions)
 
 
+class AloneView(NamedTuple):
+    """The head by itself in one frame."""
+
+    image: Float[Tensor, "3 h w"]
+    """Over the background, in [0, 1]."""
+    alpha: Float[Tensor, "h w"]
+    vertices: Float[np.ndarray, "v 3"]
+    """The surface with dM in the camera frame, metres."""
+    camera: Camera
+
+
 def render_alone(
     portrait: Portrait,
     track: BodyTrack,
@@ -102,6 +115,20 @@ def render_alone(
         side: Width and height of the images.
         background: RGB in [0, 1].
     """
+    for view in alone_views(portrait, track, model, rasterize=rasterize, side=side, background=background):
+        yield to_rgb(view.image)
+
+
+def alone_views(
+    portrait: Portrait,
+    track: BodyTrack,
+    model: BodyModel,
+    *,
+    rasterize: Rasterizer,
+    side: int = 512,
+    background: tuple[float, float, float] = (0.5, 0.5, 0.5),
+) -> Iterator[AloneView]:
+    """:func:`render_alone` with what else is known of every picture."""
     geometry = TrackGeometry(portrait.surface, portrait.binding, track, model, capacity=1)
     field, condition = portrait.network.field, driving_condition(portrait)
     plate = torch.tensor(background)[None, :, None, None].expand(1, 3, side, side)
@@ -123,7 +150,8 @@ def render_alone(
             inner = -F.max_pool2d(-alpha[None, None], 2 * REACH + 1, 1, REACH)
             plain = features[None, :3] + (1 - alpha) * plate
             image = plain + ((inner - SOLID) / (1 - SOLID)).clamp(0, 1) * (image - plain)
-        yield to_rgb(image[0])
+            vertices = field.moved_vertices(posed).numpy().astype(np.float64)
+        yield AloneView(image[0], alpha, vertices, camera)
 
 
 def framing_camera(vertices: Float[np.ndarray, "v 3"], side: int) -> Camera:

@@ -69,7 +69,7 @@ def outline_offsets(
         near_rim = np.exp(-(((1 - reach / np.maximum(mesh_reach[index], 1)) / RIM) ** 2))
         total += near_rim
         lifted += near_rim * ratio[index]
-    factor = 1 + (lifted / total - 1) * _hair(surface, model, drive) * on_head
+    factor = 1 + (lifted / total - 1) * hair_zone(surface, model, drive) * on_head
     factor = _smooth(surface, factor, on_head)
     return (surface.vertices - centre) * (factor - 1)[:, None]
 
@@ -94,8 +94,8 @@ def _outline(head: SoftMask, middle: Float[np.ndarray, "2"]) -> Float[np.ndarray
     return np.convolve(np.pad(reach, 2, mode="wrap"), np.array([1, 4, 6, 4, 1]) / 16, mode="valid")
 
 
-def _hair(surface: Surface, model: BodyModel, drive: BodyTrack) -> Float[np.ndarray, "v"]:
-    """1 where hair may grow, 0 on the face and below the jaw."""
+def hair_zone(surface: Surface, model: BodyModel, drive: BodyTrack) -> Float[np.ndarray, "v"]:
+    """1 where hair may grow, 0 on the face and below the jaw, per vertex of the surface."""
     corners = np.asarray(model.rest(drive.shape).vertices, np.float64)[model.landmark_triangles]
     face = (corners * np.asarray(model.landmark_barycentric)[..., None]).sum(1)
     distance = KDTree(face).query(surface.vertices)[0] / np.ptp(face[:, 0])

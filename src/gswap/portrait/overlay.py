@@ -36,11 +36,11 @@ def mesh_before_and_after(
     Returns:
         Two copies of the picture, with the triangles that face the camera.
     """
-    surface, delta = portrait.surface, portrait.network.field.delta.detach()
+    surface = portrait.surface
     mesh = model.pose(drive, model.rest(drive.shape), t)
     posed = pose_surface(surface, portrait.binding, mesh, drive.translation[t])
-    turned = delta if portrait.cfg.delta_after_skinning else torch.bmm(posed.linear, delta[..., None])[..., 0]
-    moved = posed.vertices + turned
+    with torch.no_grad():
+        moved = portrait.network.field.moved_vertices(posed)
     skin = surface.faces[(surface.faces < surface.teeth_start).all(1)]
     return _draw(image, posed.vertices.numpy(), skin, camera), _draw(image, moved.numpy(), skin, camera)
 
