@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("diffusers")
 pytest.importorskip("peft")
@@ -9,6 +10,15 @@ pytest.importorskip("peft")
 from tiny_models import quiet, write_generator
 
 from gswap.swap.diffusion.models import BaseFolders, GeneratorFolders, load_generator
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread():
+    """A training amplifies the last bits of its sums, and those depend on the number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

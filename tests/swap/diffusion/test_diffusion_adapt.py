@@ -25,15 +25,6 @@ SMALL = 32
 CFG = AdaptConfig(rank=8, rate=1e-2, variants=2, checkpoint_every=10, validate_every=0, batch=2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """A training amplifies the last bits of its sums, and those depend on the number of threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def photos():
     """Two photos: a skin-coloured head over blue clothes."""

@@ -7,7 +7,6 @@ import typing
 
 import numpy as np
 import pytest
-import torch
 from tiny_models import SIDE, quiet
 
 from gswap.foundation.errors import ConfigError
@@ -29,16 +28,8 @@ FAINT = SourcesConfig(clothes="garment", steps=100, strength=0.01)
 """The tiny UNet knows no cloth: what it paints stays near the grey that it begins with."""
 
 
-@pytest.fixture(scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
-def network(base, one_thread):
+def network(base):
     with quiet():
         return load_base(base, "cpu")
 
@@ -147,7 +138,7 @@ def test_photos_that_are_dressed_are_not_dressed_again(base, network, source, tm
     assert verdicts(tmp_path / "nowhere") == []
 
 
-def test_the_generator_learns_the_dressed_photos(clip, photos, base, folders, tmp_path, one_thread):
+def test_the_generator_learns_the_dressed_photos(clip, photos, base, folders, tmp_path):
     """Through ``adapt``: the same training, once on the photos as they are and once on the dressed ones."""
     learnt = {}
     for clothes in ("mask", "garment"):

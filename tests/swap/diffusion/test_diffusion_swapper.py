@@ -7,6 +7,7 @@ import pytest
 from tiny_models import quiet
 
 from gswap.foundation.errors import InputError
+from gswap.foundation.store import PngStore
 from gswap.swap.diffusion.config import AdaptConfig, DiffusionConfig, GateConfig, SampleConfig
 from gswap.swap.diffusion.gate import Measure, best_attempt, least_identity, passes
 from gswap.swap.diffusion.plan import InpaintPlan
@@ -35,7 +36,7 @@ def plan(clip, people, model, tmp_path_factory):
 def make(plan, people, folders, tmp_path):
     """A swapper whose faces are found as ``found(t, attempt)`` says: an offset in pixels, or ``None``."""
 
-    def build(found):
+    def build(found, folder=tmp_path):
         counts: dict[int, int] = {}
 
         def find(images, wanted):
@@ -51,7 +52,7 @@ def make(plan, people, folders, tmp_path):
             return VECTOR
 
         tools = Tools(folders, "cpu", embed, embed, find)
-        return DiffusionSwapper(plan, Photos(people.photos(), people.faces), tools, CFG, 0, tmp_path), counts
+        return DiffusionSwapper(plan, Photos(people.photos(), people.faces), tools, CFG, 0, folder), counts
 
     return build
 
@@ -73,6 +74,59 @@ def test_failed_frames_are_painted_again_and_the_hopeless_left_out(make):
     with quiet():
         again = swapper.paint()
     assert again == verdicts and counts == {0: 1, 1: 2, 2: 3}, "nothing is measured twice"
+
+
+@pytest.mark.parametrize("stage", ["between batches", "painted but not measured", "half of a batch stored"])
+def test_a_painting_that_was_stopped_goes_on_to_the_same_bytes(make, tmp_path, stage):
+    """Three frames in batches of two, and a second attempt at the last one."""
+
+    def found(t, attempt):
+        return None if t == 2 and attempt == 0 else 0.5
+
+    whole, _ = make(found, tmp_path / "whole")
+    with quiet():
+        expected = whole.paint()
+
+    stopped, _ = make(found, tmp_path / "stopped")
+    painted, measure = PngStore.write, stopped.measure
+    with quiet(), pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if stage == "between batches":
+            stopped.paint(progress=interrupt_at(1))
+        elif stage == "painted but not measured":
+            patch.setattr(stopped, "measure", lambda batch: interrupt() if len(batch) == 1 else measure(batch))
+            stopped.paint()
+        else:
+            patch.setattr(
+                PngStore, "write", lambda store, t, image: interrupt() if t == 1 else painted(store, t, image)
+            )
+            stopped.paint()
+    kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "stopped").glob("measure0/*.json")}
+    assert len(kept) == {"between batches": 2, "painted but not measured": 2, "half of a batch stored": 0}[stage]
+    again, _ = make(found, tmp_path / "stopped")
+    with quiet():
+        assert again.paint() == expected
+    assert all(p.stat().st_mtime_ns == before for p, before in kept.items()), "what was measured is not made again"
+    for name in ("attempt0", "attempt1", "measure0", "measure1"):
+        files = sorted(p.name for p in (tmp_path / "whole" / name).iterdir())
+        assert files and files == sorted(p.name for p in (tmp_path / "stopped" / name).iterdir())
+        for file in files:
+            assert (tmp_path / "whole" / name / file).read_bytes() == (tmp_path / "stopped" / name / file).read_bytes()
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def interrupt_at(count):
+    """A progress that stops everything at its ``count``-th call."""
+    calls = []
+
+    def progress(done: int, total: int, note: str = "") -> None:
+        calls.append(note)
+        if len(calls) == count:
+            raise KeyboardInterrupt
+
+    return progress
 
 
 def test_a_clip_without_one_good_frame_is_refused(make):
