@@ -8,8 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from gswap.foundation.store import PngStore, hash_file, read_body_track, read_face_track, read_json, write_json
-from gswap.foundation.types import BodyTrack, SwapFrame, SwapSet
+from gswap.foundation.store import (
+    PngStore,
+    hash_file,
+    read_body_track,
+    read_face_track,
+    read_json,
+    write_face_track,
+    write_json,
+)
+from gswap.foundation.types import BodyTrack, FaceTrack, SwapFrame, SwapSet, TargetSet
+from gswap.perception.refine import refine_landmarks
 from gswap.pipeline.config import Job
 from gswap.pipeline.diffusing import Cast, coarse_reenactor, paint_clip, painter_config
 from gswap.pipeline.parts import body_model
@@ -20,6 +29,8 @@ from gswap.swap.generated import GeneratedFrames
 
 DROPPED = "dropped.json"
 """Numbers of the frames that were painted in vain, where there are some."""
+REFINED = "faces.safetensors"
+"""The target's landmarks as the swapper takes them."""
 STORES = ("rgb", "head", "neck", "plate", "confidence")
 
 
@@ -43,6 +54,7 @@ def _run(context: StepContext) -> None:
     if job.generated is not None:
         make = GeneratedFrames(job.generated, target, faces).frame
     else:
+        faces = _refined_faces(context, faces, body, target)
         photos = segment.load_photos(folders)
         photo_faces = read_face_track(folders["perceive"] / "photo_faces.safetensors")
         photo_body = read_body_track(folders["track"] / "photo_body.safetensors")
@@ -72,6 +84,20 @@ def _run(context: StepContext) -> None:
     context.notes |= {"advice": list(advice), "generated": job.generated is not None}
 
 
+def _refined_faces(context: StepContext, faces: FaceTrack, body: BodyTrack, target: TargetSet) -> FaceTrack:
+    """The track with lids and lips read several times in every frame; kept, so that a killed job goes on with them."""
+    path = context.folder / REFINED
+    if not path.exists():
+        window, usable = target.window, np.flatnonzero(body.valid & ~faces.bridged & ~faces.duplicate)
+        hints = {int(t): window.to_work(int(t), faces.landmarks[t]) for t in usable}
+        found = refine_landmarks(target.rgb, hints, context.job.settings.perceive, progress=context.progress)
+        landmarks = faces.landmarks.copy()
+        for t, points in found.items():
+            landmarks[t] = points / window.scale + (window.x[t], window.y[t], 0)
+        write_face_track(path, dataclasses.replace(faces, landmarks=landmarks))
+    return read_face_track(path)
+
+
 def leave_out(track: BodyTrack, folder: Path) -> BodyTrack:
     """The track without the frames of I_gen that are not good enough to learn from."""
     listed = folder / DROPPED
@@ -88,4 +114,4 @@ def load_swap(folders: dict[str, Path], count: int) -> SwapSet:
     return SwapSet(advice=tuple(read_json(folder / "swap.json")["advice"]), **stores)
 
 
-STEP = Step("swap", 3, ("ingest", "perceive", "track", "segment"), _config, _run)
+STEP = Step("swap", 4, ("ingest", "perceive", "track", "segment"), _config, _run)
