@@ -22,6 +22,15 @@ def test_texture_returns_where_low_frequencies_agree():
     assert np.abs(out - generated)[inner].mean() < 0.5 * before
 
 
+def test_smeared_strands_return():
+    across = np.arange(90)[None, :, None]
+    generated = np.broadcast_to(110 + 55 * np.sin(2 * np.pi * across / 9.0), (90, 90, 3)).astype(np.float32)
+    smeared = cv2.GaussianBlur(generated, (0, 0), 1.6)  # strands of 4 pixels: they differ at the finer low-pass
+    out = transfer_detail(smeared, generated, np.ones((90, 90), np.float32), UNIT)
+    inner = np.s_[15:-15, 15:-15]
+    assert out[inner].std() > 0.95 * generated[inner].std() > 1.3 * smeared[inner].std()
+
+
 def test_nothing_is_taken_where_pictures_differ_or_the_weight_is_zero():
     generated, image = picture(0), cv2.GaussianBlur(picture(0), (0, 0), 1.5) + 60
     out = transfer_detail(image, generated, np.ones((60, 60), np.float32), UNIT)

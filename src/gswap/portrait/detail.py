@@ -20,8 +20,9 @@ from gswap.foundation.protocols import BodyModel
 from gswap.foundation.types import Camera, PosedMesh
 
 MOUTH_CORNERS = (61, 291)
-SIGMA = 0.0031
-"""Standard deviation of the low-pass, in units of the image's longer side (1.5 px at 480), at least one pixel."""
+SIGMAS = (0.0062, 0.0031)
+"""Standard deviations of the low-passes, in units of the image's longer side (3 and 1.5 px at 480), at least one
+pixel. The coarser one comes first: strands of hair that the field has smeared disagree at the finer one."""
 TOLERANCE = 10.0
 """Levels of 255: difference of the low frequencies at which the weight has fallen to 1/e."""
 LIP_BAND = 0.06
@@ -40,7 +41,7 @@ BLEND_LEVELS = 3
 def transfer_detail(
     image: FloatImage, generated: FloatImage, weight: FloatMask, unit: float
 ) -> Float[np.ndarray, "h w 3"]:
-    """Add what ``generated`` has above the low-pass and ``image`` has not.
+    """Add what ``generated`` has above the low-passes and ``image`` has not, one low-pass after the other.
 
     Args:
         image: Rendered portrait, levels 0-255, float32.
@@ -48,11 +49,12 @@ def transfer_detail(
         weight: How much to take, in [0, 1]; it is lowered further where the low frequencies differ.
         unit: Longer side of the window in pixels.
     """
-    sigma = max(SIGMA * unit, 1.0)
-    low_image, low_generated = blur(image, sigma), blur(generated, sigma)
-    difference = blur(np.abs(low_image - low_generated).mean(2), 4 / 3 * sigma)
-    agreement = weight * np.exp(-((difference / TOLERANCE) ** 2))
-    return image + agreement[..., None] * ((generated - low_generated) - (image - low_image))
+    for sigma in (max(share * unit, 1.0) for share in SIGMAS):
+        low_image, low_generated = blur(image, sigma), blur(generated, sigma)
+        difference = blur(np.abs(low_image - low_generated).mean(2), 4 / 3 * sigma)
+        agreement = weight * np.exp(-((difference / TOLERANCE) ** 2))
+        image = image + agreement[..., None] * ((generated - low_generated) - (image - low_image))
+    return image
 
 
 def transfer_parts(image: FloatImage, generated: FloatImage, parts: FloatMask) -> Float[np.ndarray, "h w 3"]:
