@@ -154,6 +154,19 @@ def test_the_matte_is_taken_around_the_head():
     assert seen[0][0] == seen[0][1] < 200
 
 
+def test_a_narrow_image_is_matted_once_on_a_square_that_holds_it():
+    seen = []
+
+    def matte(image):
+        seen.append(image.shape[:2])
+        return image[..., 0]
+
+    points = clip("short", 300)[1][0].landmarks
+    image = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE // 2 + 8, 3), dtype=np.uint8)
+    assert np.array_equal(person_around(image, points - (50, 0, 0), matte), image[..., 0])
+    assert seen == [(SIZE, SIZE)]
+
+
 @pytest.fixture(scope="module")
 def photo_set():
     frames, samples = clip("short", 300)

@@ -18,8 +18,6 @@ from gswap.segmentation.window import choose_window
 
 COLOR_SAMPLES = 12
 """Frames from which the clip's colours are learnt."""
-SQUARE = 1.3
-"""Windows longer than this many times their shorter side are matted around the head, too."""
 WorkImages = Callable[[int], RgbImage]
 """Work image of a frame."""
 StoredMasks = Callable[[int], Masks]
@@ -53,9 +51,7 @@ class Subject:
         """What is known of frame ``t``."""
         camera = self.window.camera(t, float(self.body.focal[t]), *self.faces.size)
         landmarks = self.landmarks(t)
-        width, height = self.window.size
-        square = max(width, height) < SQUARE * min(width, height)
-        person = matte(rgb) if square else person_around(rgb, landmarks, matte)
+        person = person_around(rgb, landmarks, matte)
         return Sample(rgb, landmarks, person, self.model.pose(self.body, self.rest, t), camera)
 
     def color_frames(self) -> list[int]:

@@ -19,12 +19,17 @@ from gswap.foundation.errors import InputError
 from gswap.foundation.imaging import disc
 from gswap.foundation.landmarks import CHIN, FOREHEAD_TOP, RIGID
 from gswap.foundation.protocols import BodyModel
-from gswap.foundation.types import Masks, SoftMask
+from gswap.foundation.types import Masks, RgbImage, SoftMask
 from gswap.segmentation import prior as priors
 from gswap.segmentation.colors import BACKGROUND, CLOTHES, HAIR, SKIN, ColorCounts, lab_bins
 from gswap.segmentation.config import MaskConfig
 from gswap.segmentation.layout import Crop, Layout, Sample, face_parts, lay_out, yaw_degrees
 
+Labels = Float[np.ndarray, "4 h w"]
+"""Probabilities of head, neck, clothes, outside on a crop; sum to 1."""
+
+LEARNING_PIXELS = 80
+"""Face height, in pixels, at which colours are learnt: fewer pixels have the same colours."""
 FRONTAL_YAW = 15.0
 """Degrees within which the space beside the jaw tells long hair from short."""
 _BESIDE_JAW_HEIGHT, _BESIDE_JAW_SIDE = (0.08, 0.35), (0.42, 0.62)
@@ -34,6 +39,8 @@ _LONG_FRACTION = 0.35
 
 _COLOR_WEIGHT = 0.8
 """Neighbouring pixels are not independent: their colours count a little less than their likelihoods say."""
+_NECK_SKIN = 0.97
+"""Share of the neck that is skin; the rest is hair in front of it."""
 _MATTE_WEIGHT = 1.5
 _MATTE_CLIP = 0.02
 _MEMORY_FLOOR = 0.15
@@ -43,6 +50,8 @@ _SMOOTHER_LAMBDA, _SMOOTHER_SIGMA = 40.0, 9.0
 """The fast global smoother: reach, and the difference of 8-bit colours that counts as an edge."""
 _EDGE_EPSILON = 6.0**2
 """The guided filter's variance of 8-bit colours below which a region counts as flat."""
+_HALF_SIZE_RADIUS = 4
+"""Radius in pixels from which the guided filter may work at half size."""
 _EDGE_MARGIN = 0.06
 """Soft values this near to 0 or 1 are rounded: the guided filter leaks a little."""
 
@@ -84,7 +93,7 @@ class HeadSegmenter:
         if not samples:
             raise InputError("Expected frames with a face to learn the colours of head and background, found none.")
         parts = face_parts(model)
-        layouts = [lay_out(sample, model, parts, cfg.face_pixels) for sample in samples]
+        layouts = [lay_out(sample, model, parts, min(cfg.face_pixels, LEARNING_PIXELS)) for sample in samples]
         counts = ColorCounts()
         for sample, layout in zip(samples, layouts, strict=True):
             _count_seeds(counts, sample, layout, cfg.long_hair or False)
@@ -100,7 +109,7 @@ class HeadSegmenter:
             for sample, layout in zip(samples, layouts, strict=True):
                 _count_seeds(learnt, sample, layout, long_hair)
                 labels = segmenter._labels(sample, layout, None)
-                labels[..., priors.CLOTHES] *= priors.hairless(layout, long_hair)
+                labels[priors.CLOTHES] *= priors.hairless(layout, long_hair)
                 _count_labels(learnt, sample, layout, labels)
             segmenter = replace(segmenter, colors=learnt.densities())
         return segmenter
@@ -114,48 +123,45 @@ class HeadSegmenter:
         """
         layout = lay_out(sample, self.model, face_parts(self.model), self.cfg.face_pixels)
         labels = self._labels(sample, layout, previous)
-        labels[..., priors.HEAD] *= _attached(labels, layout)
+        labels[priors.HEAD] *= _attached(labels, layout)
         return self._edges(sample, layout, labels)
 
-    def _labels(self, sample: Sample, layout: Layout, previous: Previous | None) -> Float[np.ndarray, "h w 4"]:
+    def _labels(self, sample: Sample, layout: Layout, previous: Previous | None) -> Labels:
         """Probabilities of head, neck, clothes, outside on the crop."""
         crop = layout.crop
         rgb = crop.take(sample.rgb)
-        density = self.colors[lab_bins(rgb)]
+        hair, skin, clothes, background = np.moveaxis(self.colors[lab_bins(rgb)], -1, 0)
         matte = np.clip(crop.take(sample.person).astype(np.float32) / 255, _MATTE_CLIP, 1 - _MATTE_CLIP)
-        skin = priors.skin_share(layout)
-        likelihood = np.stack(
-            [
-                (1 - skin) * density[..., HAIR] + skin * density[..., SKIN],
-                0.97 * density[..., SKIN] + 0.03 * density[..., HAIR],
-                density[..., CLOTHES],
-                density[..., BACKGROUND],
-            ],
-            -1,
-        )
+        likelihood = np.empty((priors.LABELS, *matte.shape), np.float32)
+        likelihood[priors.HEAD] = hair + priors.skin_share(layout) * (skin - hair)
+        likelihood[priors.NECK] = _NECK_SKIN * skin + (1 - _NECK_SKIN) * hair
+        likelihood[priors.CLOTHES] = clothes
+        likelihood[priors.OUTSIDE] = background
         energy = np.log(priors.label_prior(layout, self.long_hair) + 1e-4) + _COLOR_WEIGHT * np.log(likelihood)
-        energy[..., : priors.OUTSIDE] += _MATTE_WEIGHT * np.log(matte)[..., None]
-        energy[..., priors.OUTSIDE] += _MATTE_WEIGHT * np.log(1 - matte)
+        energy[: priors.OUTSIDE] += _MATTE_WEIGHT * np.log(matte)
+        energy[priors.OUTSIDE] += _MATTE_WEIGHT * np.log(1 - matte)
         if previous is not None and self.cfg.temporal > 0:
             memory = _remember(previous, sample, crop)
             energy += self.cfg.temporal * np.log(_MEMORY_FLOOR + (1 - _MEMORY_FLOOR) * memory)
         return _agree(energy, rgb, self.cfg)
 
-    def _edges(self, sample: Sample, layout: Layout, labels: Float[np.ndarray, "h w 4"]) -> Masks:
+    def _edges(self, sample: Sample, layout: Layout, labels: Labels) -> Masks:
         """Soft masks of the whole work image."""
         crop = layout.crop
-        guide = np.ascontiguousarray(sample.rgb[crop.box])
         radius = max(round(self.cfg.edge * layout.unit / crop.scale), 2)
-        stack = np.dstack([labels[..., priors.HEAD], labels[..., priors.NECK], 1 - labels[..., priors.OUTSIDE]])
-        soft = cv2.ximgproc.guidedFilter(guide, crop.give_back(stack.astype(np.float32)), radius, _EDGE_EPSILON)
+        stack = np.dstack([labels[priors.HEAD], labels[priors.NECK], 1 - labels[priors.OUTSIDE]])
+        soft = _soften(sample.rgb[crop.box], crop.give_back(stack), radius)
         soft = np.clip((soft - _EDGE_MARGIN) / (1 - 2 * _EDGE_MARGIN), 0, 1)
-        head, neck = soft[..., 0], np.minimum(soft[..., 1], 1 - soft[..., 0])
-        person = np.maximum(soft[..., 2], head + neck)
-        outside = cv2.ximgproc.guidedFilter(sample.rgb, sample.person, radius, _EDGE_EPSILON)
+        head, neck, person = cv2.split(soft)
+        neck = np.minimum(neck, 1 - head)
+        person = np.maximum(person, head + neck)
+        outside = sample.person
+        if crop.width * crop.height < outside.size:
+            outside = _soften(sample.rgb, outside, radius)
         return Masks(
-            _place(head, crop, np.zeros_like(sample.person)),
-            _place(neck, crop, np.zeros_like(sample.person)),
-            _place(person, crop, outside),
+            _place(head, crop, np.zeros_like(outside)),
+            _place(neck, crop, np.zeros_like(outside)),
+            _place(person, crop, outside.copy()),
         )
 
 
@@ -189,34 +195,43 @@ def _count_seeds(counts: ColorCounts, sample: Sample, layout: Layout, long_hair:
     counts.add(BACKGROUND, bins, priors.background_seeds(layout, person))
 
 
-def _count_labels(counts: ColorCounts, sample: Sample, layout: Layout, labels: Float[np.ndarray, "h w 4"]) -> None:
+def _count_labels(counts: ColorCounts, sample: Sample, layout: Layout, labels: Labels) -> None:
     """Add the pixels that an earlier round is sure of, where seeds cannot reach: collars, hair beside the face."""
     bins = lab_bins(layout.crop.take(sample.rgb))
     sure = (labels > 0.9).astype(np.float32)
-    hair = sure[..., priors.HEAD] * (layout.face < 0.05) * (priors.skin_share(layout) < 0.1)
+    hair = sure[priors.HEAD] * (layout.face < 0.05) * (priors.skin_share(layout) < 0.1)
     counts.add(HAIR, bins, hair, 0.7)
-    counts.add(CLOTHES, bins, sure[..., priors.CLOTHES], 0.7)
-    counts.add(SKIN, bins, sure[..., priors.NECK], 0.3)
-    counts.add(BACKGROUND, bins, sure[..., priors.OUTSIDE], 0.7)
+    counts.add(CLOTHES, bins, sure[priors.CLOTHES], 0.7)
+    counts.add(SKIN, bins, sure[priors.NECK], 0.3)
+    counts.add(BACKGROUND, bins, sure[priors.OUTSIDE], 0.7)
 
 
-def _agree(energy: Float[np.ndarray, "h w 4"], rgb: np.ndarray, cfg: MaskConfig) -> Float[np.ndarray, "h w 4"]:
+def _agree(energy: Labels, rgb: RgbImage, cfg: MaskConfig) -> Labels:
     """Mean-field rounds: every pixel multiplies its own belief by that of its neighbours of similar colour."""
     guide = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
     smoother = cv2.ximgproc.createFastGlobalSmootherFilter(guide, _SMOOTHER_LAMBDA, _SMOOTHER_SIGMA)
+
+    def around(belief: Labels) -> Labels:
+        return np.clip(np.stack([smoother.filter(plane) for plane in belief]), 0, 1)
+
     belief = _softmax(energy)
     for _ in range(cfg.rounds):
-        around = np.clip(smoother.filter(belief), 0, 1)
-        belief = _softmax(energy + cfg.smoothness * np.log(around + _AGREEMENT_FLOOR))
-    return np.clip(smoother.filter(belief), 0, 1) * 0.5 + belief * 0.5
+        belief = _softmax(energy + cfg.smoothness * np.log(around(belief) + _AGREEMENT_FLOOR))
+    return (around(belief) + belief) / 2
 
 
-def _softmax(energy: Float[np.ndarray, "h w 4"]) -> Float[np.ndarray, "h w 4"]:
-    weight = np.exp(energy - energy.max(-1, keepdims=True))
-    return (weight / weight.sum(-1, keepdims=True)).astype(np.float32)
+def _softmax(energy: Labels) -> Labels:
+    weight = np.exp(energy - energy.max(0))
+    return weight / weight.sum(0)
 
 
-def _remember(previous: Previous, sample: Sample, crop: Crop) -> Float[np.ndarray, "h w 4"]:
+def _soften(guide: RgbImage, labels: np.ndarray, radius: int) -> np.ndarray:
+    """Guided filter; at half size where its radius allows it (He and Sun, arXiv 1505.00996)."""
+    scale = 0.5 if radius >= _HALF_SIZE_RADIUS else 1.0
+    return cv2.ximgproc.guidedFilter(np.ascontiguousarray(guide), labels, radius, _EDGE_EPSILON, scale=scale)
+
+
+def _remember(previous: Previous, sample: Sample, crop: Crop) -> Labels:
     """The previous frame's labels, moved as the head moved, on this frame's crop."""
     stable = [*RIGID, CHIN, FOREHEAD_TOP]
     before = previous.landmarks[stable, :2].astype(np.float32)
@@ -229,12 +244,12 @@ def _remember(previous: Previous, sample: Sample, crop: Crop) -> Float[np.ndarra
     motion[:, 2] += motion[:, :2] @ (0.5, 0.5) - 0.5
     stack = np.dstack([previous.masks.head, previous.masks.neck, previous.masks.person]).astype(np.float32) / 255
     head, neck, person = cv2.split(cv2.warpAffine(stack, motion, crop.size, borderMode=cv2.BORDER_REPLICATE))
-    return np.stack([head, neck, np.clip(person - head - neck, 0, 1), 1 - person], -1)
+    return np.stack([head, neck, np.clip(person - head - neck, 0, 1), 1 - person])
 
 
-def _attached(labels: Float[np.ndarray, "h w 4"], layout: Layout) -> Float[np.ndarray, "h w"]:
+def _attached(labels: Labels, layout: Layout) -> Float[np.ndarray, "h w"]:
     """1 on the piece of the head that holds the face and around it, 0 on islands."""
-    solid = ((labels[..., priors.HEAD] > 0.5) | (layout.face > 0.5)).astype(np.uint8)
+    solid = ((labels[priors.HEAD] > 0.5) | (layout.face > 0.5)).astype(np.uint8)
     _, pieces = cv2.connectedComponents(solid)
     votes = np.bincount(pieces[layout.face > 0.5], minlength=1)
     if not votes.any():
@@ -244,5 +259,5 @@ def _attached(labels: Float[np.ndarray, "h w 4"], layout: Layout) -> Float[np.nd
 
 
 def _place(soft: Float[np.ndarray, "h w"], crop: Crop, into: SoftMask) -> SoftMask:
-    into[crop.box] = np.round(np.clip(soft, 0, 1) * 255).astype(np.uint8)
+    into[crop.box] = cv2.convertScaleAbs(soft, alpha=255)  # rounds and saturates
     return into

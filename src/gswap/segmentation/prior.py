@@ -52,34 +52,43 @@ def ramp(value: np.ndarray, start: float, stop: float) -> np.ndarray:
     return (t * t * (3 - 2 * t)).astype(np.float32)
 
 
-def label_prior(layout: Layout, long_hair: bool) -> Float[np.ndarray, "h w 4"]:
+def label_prior(layout: Layout, long_hair: bool) -> Float[np.ndarray, "4 h w"]:
     """Probability of every label at every pixel; sums to 1."""
     height, side, part = layout.height, np.abs(layout.side), layout.part
-    above = ramp(height, *(_LONG_JAW if long_hair else _SHORT_JAW))[..., None]
-    hairy = np.tile(np.array(_ABOVE, np.float32), (*part.shape, 1))
+    above = ramp(height, *(_LONG_JAW if long_hair else _SHORT_JAW))
     too_far = np.exp(-np.maximum(_from_skull(layout) - _HAIR_DEPTH, 0) / _HAIR_THINS)
-    hairy[..., OUTSIDE] += (1 - too_far) * hairy[..., HEAD]
-    hairy[..., HEAD] *= too_far
-    prior = above * hairy + (1 - above) * np.array(_BELOW, np.float32)
-    prior[part == HEAD_PART] = _IN_HEAD
-    prior[(part == HEAD_PART) & (height < _BELOW_JAW)] = _UNDER_CHIN
-    prior[part == NECK_PART] = _IN_NECK
-    prior[part == TORSO_PART] = _IN_TORSO
+    prior = np.empty((LABELS, *part.shape), np.float32)
+    hairy = (too_far * _ABOVE[HEAD], _ABOVE[NECK], _ABOVE[CLOTHES], _ABOVE[OUTSIDE] + (1 - too_far) * _ABOVE[HEAD])
+    on_head, on_chin = part == HEAD_PART, (part == HEAD_PART) & (height < _BELOW_JAW)
+    on_neck, on_torso = part == NECK_PART, part == TORSO_PART
+    for label, plane in enumerate(prior):
+        plane[:] = above * (hairy[label] - _BELOW[label]) + _BELOW[label]
+        plane[on_head] = _IN_HEAD[label]
+        plane[on_chin] = _UNDER_CHIN[label]
+        plane[on_neck] = _IN_NECK[label]
+        plane[on_torso] = _IN_TORSO[label]
     beside = ramp(side, *_NECK_SIDE) + ramp(height, -0.1, -0.3)
-    prior[..., NECK] *= np.clip(beside, 0.1, 1)
+    prior[NECK] *= np.clip(beside, 0.1, 1)
     if long_hair:
-        low = height < _LONG_JAW[1]
-        hair = _LONG_HAIR * ramp(height, *_LONG_REACH) * ramp(side, *_LONG_SIDE)
-        throat = ramp(side, *_THROAT) * low
-        hair = np.where(throat > 0, hair * (1 - throat) + _THROAT_HAIR * throat, hair)
-        hair = np.where(low & (part != HEAD_PART), np.maximum(hair, prior[..., HEAD]), prior[..., HEAD])
-        rest = (1 - hair) / np.maximum(1 - prior[..., HEAD], 1e-6)
-        prior *= rest[..., None]
-        prior[..., HEAD] = hair
-    prior = blur((prior / prior.sum(-1, keepdims=True)).astype(np.float32), _FIT_ERROR * layout.unit)
-    face = layout.face[..., None]
-    prior = face * np.array(_IN_FACE, np.float32) + (1 - face) * prior
-    return prior / prior.sum(-1, keepdims=True)
+        _let_hair_fall(prior, layout, side)
+    prior /= prior.sum(0)
+    for label, plane in enumerate(prior):
+        plane[:] = blur(plane, _FIT_ERROR * layout.unit)
+        plane += layout.face * (_IN_FACE[label] - plane)
+    prior /= prior.sum(0)
+    return prior
+
+
+def _let_hair_fall(prior: Float[np.ndarray, "4 h w"], layout: Layout, side: Float[np.ndarray, "h w"]) -> None:
+    """Make hair probable below the jaw, beside the throat; changes ``prior``."""
+    height = layout.height
+    low = height < _LONG_JAW[1]
+    hair = _LONG_HAIR * ramp(height, *_LONG_REACH) * ramp(side, *_LONG_SIDE)
+    throat = ramp(side, *_THROAT) * low
+    hair = np.where(throat > 0, hair * (1 - throat) + _THROAT_HAIR * throat, hair)
+    hair = np.where(low & (layout.part != HEAD_PART), np.maximum(hair, prior[HEAD]), prior[HEAD])
+    prior *= (1 - hair) / np.maximum(1 - prior[HEAD], 1e-6)
+    prior[HEAD] = hair
 
 
 def _from_skull(layout: Layout) -> Float[np.ndarray, "h w"]:
