@@ -27,6 +27,7 @@ def data() -> ReportData:
         series=[Series("identity", identity), Series("never", np.full(3, np.nan)), Series("flat", np.ones(2), "px")],
         worst=[Picture("frame 1234 <script>", picture)],
         contact_sheet=picture,
+        mesh=Picture("mesh & offsets", picture),
         timings=[StepTiming("ingest", 1.0, 2.0, 100.0), StepTiming("fit", 3.0, 4.0, 500.0, reused=True)],
         versions={"gswap": "0.1"},
         hashes={"out.mp4": "ab"},
@@ -67,7 +68,7 @@ def test_the_page_is_self_contained_well_formed_and_escaped(tmp_path: Path, data
     text = path.read_text()
     page = Page(text)
     assert not page.open
-    assert all(link.startswith("data:image/jpeg;base64,") for link in page.links) and len(page.links) == 2
+    assert all(link.startswith("data:image/jpeg;base64,") for link in page.links) and len(page.links) == 3
     assert "script" not in page.tags and not re.search("https?:", text)
     assert page.tags.count("svg") == 2, "a series without a finite value has no plot"
     for words in ("<clip> & photos", "frame 1234 <script>", "0-3, 9", "worst 0.1 at frame 1234", "reused", "4.0 s"):

@@ -117,7 +117,7 @@ def test_the_report_is_there_and_says_what_was_done(finished):
     assert report["series"]["identity, source"]["summary"]["count"] > 3
     html = done.report.read_text()
     assert "http://" not in html.replace("http://www.w3.org", "") and "https://" not in html
-    assert done.sheet.stat().st_size > 10_000
+    assert done.sheet.stat().st_size > 10_000 and "mesh before and after" in html
     assert len(done.written) == 2 and done.written[1].exists()
 
 

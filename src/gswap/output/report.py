@@ -54,6 +54,8 @@ class ReportData:
     series: Sequence[Series] = ()
     worst: Sequence[Picture] = ()
     contact_sheet: RgbImage | None = None
+    mesh: Picture | None = None
+    """The head's mesh before and after the fit added to it (Fig. 9 of arXiv 2603.23168)."""
     timings: Sequence[StepTiming] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     """Software and device."""
@@ -138,6 +140,7 @@ def to_html(data: ReportData) -> str:
         page.section("Contact sheet", page.picture(data.contact_sheet, "contact sheet"))
         if data.contact_sheet is not None
         else "",
+        _mesh(data.mesh) if data.mesh is not None else "",
         page.section("Where the time went", _timings(data.timings)) if data.timings else "",
         page.section("Software and machine", page.table(data.versions)) if data.versions else "",
         page.section("SHA-256", page.table(data.hashes, mono=True)) if data.hashes else "",
@@ -164,6 +167,11 @@ def _gallery(pictures: Sequence[Picture]) -> str:
         for p in pictures
     )
     return f'<div class="gallery">{"".join(figures)}</div>'
+
+
+def _mesh(picture: Picture) -> str:
+    caption = f'<p class="soft">{escape(picture.caption)}</p>'
+    return page.section("Mesh", caption + page.picture(picture.rgb, "mesh before and after the fit"))
 
 
 def _plot(series: Series) -> str:

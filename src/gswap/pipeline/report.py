@@ -19,6 +19,7 @@ from gswap.pipeline.steps import deliver, ingest
 
 WORST = 4
 """Worst frames that are shown."""
+MESH_CAPTION = "The swapped image, the body's mesh as it was tracked, and with the offsets that the fit learned."
 PACKAGES = ("gswap", "torch", "numpy", "mediapipe", "av", "opencv-contrib-python", "c2pa-python")
 
 
@@ -67,6 +68,7 @@ def write_job_report(
         series=_series(quality, job.parts.identity),
         worst=_worst(quality, folders, count),
         contact_sheet=read_png(folders["deliver"] / "sheet.png"),
+        mesh=Picture(MESH_CAPTION, read_png(folders["deliver"] / "mesh.png")),
         timings=timings,
         versions={name: version(name) for name in PACKAGES}
         | {"python": platform.python_version(), "machine": platform.platform(), "device": job.device},
