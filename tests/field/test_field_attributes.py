@@ -12,7 +12,15 @@ from gswap.field.field import Field
 from gswap.field.geometry import TrackGeometry
 from gswap.field.harmonics import harmonics
 from gswap.field.posing import multiply, rotate
-from gswap.field.regularise import MeshLaplacian, offset_unseen, scale_tether, squared_norm
+from gswap.field.regularise import (
+    MOST_GROWTH,
+    MOST_THICKNESS,
+    MeshLaplacian,
+    limit_growth,
+    offset_unseen,
+    scale_tether,
+    squared_norm,
+)
 from gswap.field.surface import EYE_LEFT, EYE_RIGHT, face_frames
 from gswap.foundation.geometry import matrix_to_quaternion, quaternion_to_matrix, rotvec_to_matrix
 
@@ -188,6 +196,18 @@ def test_hair_is_penalised_for_depth_and_skin_for_leaving_the_surface(surface, f
         field.hair.fill_(1.0)
         depth = at_rest[:, 2] ** 2 * field.movable[:, 0].numpy()
         assert float(offset_unseen(field)) == pytest.approx(depth.mean(), rel=1e-4)
+
+
+def test_axes_that_grew_too_long_are_cut_and_the_others_left(surface, few):
+    field = Field(surface, few, 3)
+    field.hair[::2] = 1.0
+    with torch.no_grad():
+        field.log_scale += torch.tensor([2.0, 0.5, 0.3])
+        limit_growth(field)
+    grown = (field.log_scale - field.initial_log_scale).detach().exp()
+    torch.testing.assert_close(grown[:, 0], torch.full((len(few),), MOST_GROWTH))
+    torch.testing.assert_close(grown[1::2, 1], torch.full((len(grown[1::2]),), MOST_THICKNESS))
+    torch.testing.assert_close(grown[::2, 1:].log(), torch.tensor([0.5, 0.3]).expand(len(grown[::2]), 2))
 
 
 def test_tethers_are_zero_at_the_start(surface, few):

@@ -16,8 +16,10 @@ from gswap.field.surface import Surface, face_frames
 
 NEIGHBOURS = 6
 """Gaussians that an offset is compared with."""
-LARGEST_SCALE = 0.02
-"""Metres: larger Gaussians are pulled back."""
+MOST_GROWTH = 2.0
+"""How many times larger than at the beginning a Gaussian may get, along any of its axes."""
+MOST_THICKNESS = 1.3
+"""The same across the skin, where what stands out is seen from the side only."""
 
 
 class MeshLaplacian:
@@ -91,6 +93,14 @@ def opacity_tether(field: Field) -> Float[Tensor, ""]:
 
 
 def scale_tether(field: Field) -> Float[Tensor, ""]:
-    """Log scales stay near their initial values and never grow large."""
-    too_large = (field.log_scale - math.log(LARGEST_SCALE)).clamp(min=0)
-    return (field.hold * (field.log_scale - field.initial_log_scale).square()).mean() + 100 * too_large.square().mean()
+    """Log scales stay near their initial values."""
+    return (field.hold * (field.log_scale - field.initial_log_scale).square()).mean()
+
+
+@torch.no_grad()
+def limit_growth(field: Field) -> None:
+    """Shorten axes that grew too long: needles and blobs that fill a gap from the front stand off from other sides."""
+    most = torch.full_like(field.log_scale, math.log(MOST_GROWTH))
+    across = math.log(MOST_THICKNESS) - math.log(MOST_GROWTH)
+    most[:, 1] += (1 - field.hair[:, 0]) * across
+    field.log_scale.copy_(torch.minimum(field.log_scale, field.initial_log_scale + most))

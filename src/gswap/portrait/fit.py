@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import nn
 
 from gswap.field.geometry import TrackGeometry
-from gswap.field.regularise import MeshLaplacian, Neighbours
+from gswap.field.regularise import MeshLaplacian, Neighbours, limit_growth
 from gswap.foundation.errors import InputError
 from gswap.foundation.protocols import BodyModel, Rasterizer
 from gswap.foundation.types import BodyTrack, ImageStore, Progress, RgbImage, SwapSet, TargetSet, no_progress
@@ -125,6 +125,8 @@ def fit_portrait(
             loss = loss + cfg.weight_guidance * guided_loss(rendered, large, cfg, perceptual)
         loss.backward()
         optimizer.step()
+        if step % REGULARISE_EVERY == 0:
+            limit_growth(portrait.network.field)
         portrait.visits[t] += 1
         curve.add(t, losses)
         done = step + 1
