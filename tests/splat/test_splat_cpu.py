@@ -123,8 +123,11 @@ def test_a_mean_far_from_the_origin_keeps_its_digits():
     compare(tensors, Camera(1000.0, 0.0, -1380.0, 2000, 40))
 
 
-def test_same_bits_for_any_number_of_threads():
+@pytest.mark.parametrize("depths", [None, 3, 1], ids=["all-differ", "three", "one"])
+def test_same_bits_for_any_number_of_threads(depths):
     tensors = random_scene(1, 9000, 9, 0.02, 0.2)
+    if depths:  # the ranges of depth that threads sort cannot be cut anywhere
+        tensors[0][:, 2] = 1.0 + torch.arange(9000) % depths / 8
     camera = Camera(150.0, 70.0, 60.0, 141, 123)
     results = []
     for threads in (1, 2, 3, 7):
@@ -134,6 +137,7 @@ def test_same_bits_for_any_number_of_threads():
         (image.square().sum() + alpha.square().sum()).backward()
         results.append([image.detach(), alpha.detach(), *(x.grad for x in leaves)])
     native.set_num_threads(0)
+    assert results[0][0].any()
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 

@@ -18,21 +18,19 @@
 #include "memory.h"
 #include "pool.h"
 #include "tensors.h"
+#include "tile_lists.h"
 
 namespace nb = nanobind;
 
 namespace gswap {
 namespace {
 
-constexpr int GRAIN = 2048; // Gaussians per task of the stages that run over Gaussians
-constexpr int DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS;
-constexpr uint64_t MAX_PLACES = uint64_t(1) << 31; // Gaussians times the tiles of each
-
 // What the backward pass needs of a forward pass. Immutable once made.
 struct Frame {
     const Kernels *kernels;
     View view;
     int count, channels, tiles;
+    std::vector<uint64_t> first_record; // of each block of GRAIN Gaussians, and the number of all records
     Buffer splats, boxes, first, ids, first_chunk, used_chunks, touched, transmittance;
 
     TileLists lists() const {
@@ -44,7 +42,7 @@ struct Frame {
 
 // Milliseconds of the stages of the last forward and backward pass of this process (for the benchmark).
 struct StageTimes {
-    std::atomic<double> project{0}, sort{0}, bin{0}, composite{0}, backward{0}, reduce{0};
+    std::atomic<double> project{0}, list{0}, composite{0}, backward{0}, reduce{0};
 } times;
 
 class Stopwatch {
@@ -60,123 +58,43 @@ class Stopwatch {
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-bool drawn(const TileBox &box) { return box.x0 < box.x1; }
-uint32_t tiles_of(const TileBox &box) { return uint32_t(box.x1 - box.x0) * uint32_t(box.y1 - box.y0); }
-
-uint32_t project(Frame &frame, const Gaussians &in, int workers) {
+// Projects and finds the drawn Gaussians. Returns the NotFinite flags.
+uint32_t project(Frame &frame, const Gaussians &in, Drawn &drawn, int workers) {
     frame.splats = Buffer::of<Splat>(in.count);
     frame.boxes = Buffer::of<TileBox>(in.count);
     const ProjectJob job{frame.view, in, frame.splats.as<Splat>(), frame.boxes.as<TileBox>()};
     std::atomic<uint32_t> bad{0};
-    parallel_for((in.count + GRAIN - 1) / GRAIN, workers, [&](int task, int) {
-        const int begin = task * GRAIN;
+    parallel_for(int(drawn.blocks.size()), workers, [&](int block, int) {
+        const int begin = block * GRAIN;
         bad |= frame.kernels->project(job, begin, std::min(begin + GRAIN, in.count));
+        drawn.find(size_t(block), job.boxes, in.means, size_t(in.count));
     });
+    frame.first_record.assign(1, 0);
+    for (const Drawn::Block &block : drawn.blocks)
+        frame.first_record.push_back(frame.first_record.back() + block.places);
     return bad;
 }
 
-// The drawn Gaussians, nearest first, equal depths in the given order: depth bits above, index below. Depths are
-// positive, so their bit patterns sort as they do, and only the bits in which nearest and farthest differ need sorting.
-Buffer sort_by_depth(const Frame &frame, const float *means, int &drawn_count) {
-    const TileBox *boxes = frame.boxes.as<TileBox>();
-    const size_t n = size_t(frame.count);
-    Buffer sorted = Buffer::of<uint64_t>(n), other = Buffer::of<uint64_t>(n);
-    uint64_t *item = sorted.as<uint64_t>();
-    uint32_t m = 0, low = ~0u, high = 0;
-    for (size_t i = 0; i < n; ++i) {
-        if (!drawn(boxes[i])) continue;
-        uint32_t word;
-        std::memcpy(&word, means + 3 * i + 2, 4);
-        low = std::min(low, word);
-        high = std::max(high, word);
-        item[m++] = uint64_t(word) << 32 | i;
-    }
-    drawn_count = int(m);
-    const uint32_t range = m ? high - low : 0;
-    for (int shift = 0; shift < 32 && range >> shift; shift += DIGIT_BITS) {
-        uint32_t start[DIGITS] = {};
-        const uint64_t *from = sorted.as<uint64_t>();
-        uint64_t *to = other.as<uint64_t>();
-        const auto digit = [&](uint64_t v) { return ((uint32_t(v >> 32) - low) >> shift) & (DIGITS - 1); };
-        for (uint32_t i = 0; i < m; ++i) ++start[digit(from[i])];
-        uint32_t sum = 0;
-        for (uint32_t &s : start) sum += std::exchange(s, sum);
-        for (uint32_t i = 0; i < m; ++i) to[start[digit(from[i])]++] = from[i];
-        std::swap(sorted, other);
-    }
-    return sorted;
-}
-
-// Lists by tile: a stable counting sort, each worker placing a contiguous part of the depth order.
-void list_tiles(Frame &frame, const uint64_t *order, int n, int workers) {
-    const TileBox *boxes = frame.boxes.as<TileBox>();
-    const int tiles = frame.tiles, tiles_x = frame.view.tiles_x;
-    const int parts = std::max(1, std::min(workers, n / GRAIN));
-    Buffer counts = Buffer::of<uint32_t>(size_t(parts) * tiles);
-    std::vector<Buffer> pairs(static_cast<size_t>(parts)); // tile and Gaussian, in depth order
-    std::vector<size_t> pair_counts(static_cast<size_t>(parts));
-    parallel_for(parts, workers, [&](int part, int) {
-        uint32_t *count = counts.as<uint32_t>() + size_t(part) * tiles;
-        std::memset(count, 0, sizeof(uint32_t) * size_t(tiles));
-        const size_t begin = size_t(n) * part / parts, end = size_t(n) * (part + 1) / parts;
-        size_t total = 4; // the branchless path below writes up to four places at a time
-        for (size_t i = begin; i < end; ++i) total += tiles_of(boxes[uint32_t(order[i])]);
-        if (total > MAX_PLACES) throw std::length_error("Too many Gaussians times tiles for the rasteriser's lists.");
-        pairs[part] = Buffer::of<uint64_t>(total);
-        uint64_t *pair = pairs[part].as<uint64_t>();
-        size_t m = 0;
-        for (size_t i = begin; i < end; ++i) {
-            const uint32_t g = uint32_t(order[i]);
-            const TileBox box = boxes[g];
-            const uint32_t width = box.x1 - box.x0, height = box.y1 - box.y0, corner = box.y0 * tiles_x + box.x0;
-            if (width <= 2 && height <= 2) { // nearly all; a loop over so few would mispredict its end every time
-                const uint32_t right = corner + (width - 1), below = corner + (height - 1) * tiles_x;
-                const uint32_t wide = width - 1, tall = height - 1;
-                pair[m] = uint64_t(corner) << 32 | g;
-                ++count[corner];
-                m += 1;
-                pair[m] = uint64_t(right) << 32 | g;
-                count[right] += wide;
-                m += wide;
-                pair[m] = uint64_t(below) << 32 | g;
-                count[below] += tall;
-                m += tall;
-                pair[m] = uint64_t(below + wide) << 32 | g;
-                count[below + wide] += wide & tall;
-                m += wide & tall;
-                continue;
-            }
-            for (uint32_t y = 0; y < height; ++y)
-                for (uint32_t x = 0; x < width; ++x) {
-                    const uint32_t tile = corner + y * tiles_x + x;
-                    pair[m++] = uint64_t(tile) << 32 | g;
-                    ++count[tile];
-                }
-        }
-        pair_counts[part] = m;
-    });
+// Makes room for the joined lists; copy_tile() fills it.
+void join_lists(Frame &frame, const std::vector<RangeLists> &ranges) {
+    const int tiles = frame.tiles;
     frame.first = Buffer::of<uint32_t>(tiles + 1);
     frame.first_chunk = Buffer::of<uint32_t>(tiles + 1);
     frame.used_chunks = Buffer::of<uint32_t>(tiles);
     uint32_t *first = frame.first.as<uint32_t>(), *first_chunk = frame.first_chunk.as<uint32_t>();
-    uint64_t total = 0, chunks = 0;
+    first[0] = first_chunk[0] = 0;
     for (int tile = 0; tile < tiles; ++tile) {
-        first[tile] = uint32_t(total);
-        first_chunk[tile] = uint32_t(chunks);
-        for (int part = 0; part < parts; ++part)
-            total += std::exchange(counts.as<uint32_t>()[size_t(part) * tiles + tile], uint32_t(total));
-        chunks += (total - first[tile] + CHUNK - 1) / CHUNK;
+        uint32_t count = 0;
+        for (const RangeLists &lists : ranges) count += lists.count(tile);
+        first[tile + 1] = first[tile] + count;
+        first_chunk[tile + 1] = first_chunk[tile] + (count + CHUNK - 1) / CHUNK;
     }
-    if (total > MAX_PLACES) throw std::length_error("Too many Gaussians times tiles for the rasteriser's lists.");
-    first[tiles] = uint32_t(total);
-    first_chunk[tiles] = uint32_t(chunks);
-    frame.ids = Buffer::of<uint32_t>(total);
-    uint32_t *ids = frame.ids.as<uint32_t>();
-    parallel_for(parts, workers, [&](int part, int) {
-        uint32_t *next = counts.as<uint32_t>() + size_t(part) * tiles;
-        const uint64_t *pair = pairs[part].as<uint64_t>();
-        for (size_t i = 0; i < pair_counts[part]; ++i) ids[next[pair[i] >> 32]++] = uint32_t(pair[i]);
-    });
+    frame.ids = Buffer::of<uint32_t>(first[tiles]);
+}
+
+void copy_tile(Frame &frame, const std::vector<RangeLists> &ranges, int tile) {
+    uint32_t *to = frame.ids.as<uint32_t>() + frame.first.as<uint32_t>()[tile];
+    for (const RangeLists &lists : ranges) to = std::copy_n(lists.of(tile), lists.count(tile), to);
 }
 
 [[noreturn]] void refuse(uint32_t bad) {
@@ -214,14 +132,14 @@ nb::tuple forward(Points means, Quats quats, Points scales, Vector opacities, Ma
         nb::gil_scoped_release release;
         const int workers = thread_count();
         Stopwatch watch;
-        const uint32_t bad = project(*frame, in, workers);
+        Drawn drawn(size_t(in.count));
+        const uint32_t bad = project(*frame, in, drawn, workers);
         if (bad) refuse(bad);
         times.project = watch.lap();
-        int drawn_count = 0;
-        const Buffer order = sort_by_depth(*frame, in.means, drawn_count);
-        times.sort = watch.lap();
-        list_tiles(*frame, order.as<uint64_t>(), drawn_count, workers);
-        times.bin = watch.lap();
+        const std::vector<RangeLists> ranges =
+            list_tiles(drawn, frame->boxes.as<TileBox>(), frame->view, workers);
+        join_lists(*frame, ranges);
+        times.list = watch.lap();
         if (keep) {
             const size_t chunks = frame->first_chunk.as<uint32_t>()[frame->tiles];
             frame->touched = Buffer::of<uint64_t>(chunks * frame->kernels->blocks);
@@ -230,8 +148,10 @@ nb::tuple forward(Points means, Quats quats, Points scales, Vector opacities, Ma
         const int kind = channel_class(in.channels);
         const ForwardJob job{frame->view, in, frame->lists(), image.as<float>(), alpha.as<float>()};
         Scratch scratch(frame->kernels->forward_scratch[kind], workers);
-        parallel_for(frame->tiles, workers,
-                     [&](int tile, int worker) { frame->kernels->forward[kind](job, scratch.of(worker), tile); });
+        parallel_for(frame->tiles, workers, [&](int tile, int worker) {
+            copy_tile(*frame, ranges, tile);
+            frame->kernels->forward[kind](job, scratch.of(worker), tile);
+        });
         times.composite = watch.lap();
     }
     nb::object kept = nb::none();
@@ -256,15 +176,19 @@ nb::tuple backward(const std::shared_ptr<Frame> &frame, Points means, Quats quat
         const int workers = thread_count(), kind = channel_class(in.channels);
         const Kernels &k = *frame->kernels;
         Stopwatch watch;
-        Buffer first_record = Buffer::of<uint32_t>(n + 1);
-        uint32_t *first = first_record.as<uint32_t>(), total = 0;
         const TileBox *boxes = frame->boxes.as<TileBox>();
-        for (size_t i = 0; i < n; ++i) {
-            first[i] = total;
-            total += tiles_of(boxes[i]);
-        }
-        first[n] = total;
-        Buffer records = Buffer::of<float>(size_t(total) * k.record_floats[kind]);
+        Buffer first_record = Buffer::of<uint32_t>(n + 1);
+        uint32_t *first = first_record.as<uint32_t>();
+        const int blocks = int(frame->first_record.size()) - 1;
+        first[n] = uint32_t(frame->first_record.back());
+        parallel_for(blocks, workers, [&](int block, int) {
+            uint32_t next = uint32_t(frame->first_record[size_t(block)]);
+            for (size_t i = size_t(block) * GRAIN, end = std::min(i + GRAIN, n); i < end; ++i) {
+                first[i] = next;
+                next += tiles_of(boxes[i]);
+            }
+        });
+        Buffer records = Buffer::of<float>(size_t(first[n]) * k.record_floats[kind]);
         const BackwardJob job{view, in, frame->lists(), d_image.data(), d_alpha.data(), first, records.as<float>()};
         Scratch scratch(k.backward_scratch[kind], workers);
         parallel_for(frame->tiles, workers,
@@ -280,8 +204,8 @@ nb::tuple backward(const std::shared_ptr<Frame> &frame, Points means, Quats quat
                              d_scales.as<float>(),
                              d_opacities.as<float>(),
                              d_features.as<float>()};
-        parallel_for((in.count + GRAIN - 1) / GRAIN, workers, [&](int task, int) {
-            const int begin = task * GRAIN;
+        parallel_for(blocks, workers, [&](int block, int) {
+            const int begin = block * GRAIN;
             k.reduce[kind](last, begin, std::min(begin + GRAIN, in.count));
         });
         times.reduce = watch.lap();
@@ -309,8 +233,7 @@ void register_splat(nb::module_ &m) {
         [] {
             nb::dict d;
             d["project"] = times.project.load();
-            d["sort"] = times.sort.load();
-            d["bin"] = times.bin.load();
+            d["list"] = times.list.load();
             d["composite"] = times.composite.load();
             d["backward"] = times.backward.load();
             d["reduce"] = times.reduce.load();
