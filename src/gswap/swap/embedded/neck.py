@@ -23,6 +23,10 @@ FILL_TOP, FILL_HALF_WIDTH = 0.25, 0.5
 """Where the part hidden by the target's chin is filled."""
 CHIN_MARGIN = 0.075
 """This close to the target's face its jaw line shows, and the neck is filled instead, face widths."""
+JAW_SLOPE = 0.3
+"""How fast the neck's side may leave the new jaw, from the neck's upper end down; 0 = straight down the face's axis."""
+JAW_BAND = 0.02
+"""Half the range of heights over which the jaw's width is read there, face heights."""
 GREY_CHROMA = 6.0
 """Lab chroma (8-bit units) below which skin has no hue to compare by: grey pictures."""
 LOWER_FACE = 0.35
@@ -37,13 +41,15 @@ class Neck:
     alpha: Float[np.ndarray, "h w"]
     filled: Float[np.ndarray, "h w"]
     """1 where the colour is not the target's but filled in."""
+    beyond: Float[np.ndarray, "h w"]
+    """1 where the target has head or neck outside the new neck's sides: the background belongs there."""
 
 
 def build_neck(
     target: np.ndarray,
     person: Float[np.ndarray, "h w"],
     target_points: Points2,
-    head: tuple[Float[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"], Points2],
+    head: tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"], Points2],
     target_skin: Bool[np.ndarray, "h w"],
 ) -> Neck:
     """Recolour the target's neck to the new head's lower face, and fill what its chin hid.
@@ -52,19 +58,22 @@ def build_neck(
         target: Target crop, 8-bit levels.
         person: Target's head and neck mask, [0, 1].
         target_points: Its landmarks.
-        head: The relit head, its skin, its landmarks.
+        head: The relit head, its alpha, its skin, its landmarks.
         target_skin: The target's face skin.
     """
     h, w = person.shape
-    colour, skin, points = head
+    colour, head_alpha, skin, points = head
     image = target.astype(np.float32)
     ruler = FaceRuler.of(target_points)
     gain = mean_log(colour, _lower(skin, points)) - mean_log(image, _lower(target_skin, target_points))
     recoloured = np.clip((image + LOG_FLOOR) * np.exp(gain).astype(np.float32) - LOG_FLOOR, 0, 255)
     core, own, region = _areas(target, person, target_points, target_skin)
+    new_head = cv2.resize(head_alpha, core.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
+    within = below_jaw(region, new_head, FaceRuler.of(target_points, 1 / HALF))
+    beyond, region = region & ~within, region & within
     if not core.any():
         empty = np.zeros((h, w), np.float32)
-        return Neck(recoloured, empty, empty)
+        return Neck(recoloured, empty, empty, empty)
     quarter = (w // 4, h // 4)
     known = cv2.resize(
         (core & own if (core & own).any() else core).astype(np.float32), quarter, interpolation=cv2.INTER_AREA
@@ -78,7 +87,39 @@ def build_neck(
     area = cv2.resize(region.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
     alpha = blur(cv2.dilate(area, np.ones((3, 3), np.uint8)), 1.2)
     mixed = recoloured * own[..., None] + fill * (1 - own[..., None])
-    return Neck(mixed, alpha, (1 - own) * alpha)
+    outside = cv2.resize(beyond.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
+    return Neck(mixed, alpha, (1 - own) * alpha, blur(outside, 1.2) * person)
+
+
+def below_jaw(
+    neck: Bool[np.ndarray, "h w"], new_head: Bool[np.ndarray, "h w"], ruler: FaceRuler
+) -> Bool[np.ndarray, "h w"]:
+    """Where the neck of a new head may be: its sides come out from under the jaw and do not stick out with a corner.
+
+    The old jaw may have been wider, and the area that it hid ends at one height.
+
+    Args:
+        neck: All that could be neck.
+        new_head: The new head with its hair; long hair hides the sides.
+        ruler: The target's.
+    """
+    h, w = neck.shape
+    rows, columns = np.mgrid[:h, :w]
+    height, lateral = (
+        values.reshape(h, w) for values in ruler.measure(np.stack([columns.ravel(), rows.ravel()], 1) + 0.5)
+    )
+    slope = JAW_SLOPE * ruler.height / ruler.width
+    within = np.ones((h, w), bool)
+    for side in (-1, 1):
+        bare = neck & ~new_head & (side * lateral > 0)
+        if not bare.any():
+            continue
+        top = float(height[bare].max())
+        level = new_head & (np.abs(height - top) < JAW_BAND)
+        if level.any():
+            jaw = float((side * lateral[level]).max())
+            within &= side * lateral <= np.maximum(jaw + slope * (top - height), 0)
+    return within
 
 
 def _lower(skin: Bool[np.ndarray, "h w"], points: Points2) -> Bool[np.ndarray, "h w"]:

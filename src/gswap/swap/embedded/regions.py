@@ -52,6 +52,11 @@ class FaceRuler:
         ux, uy = (np.float32(v) for v in self.up)
         return (x * ux + y * uy) / np.float32(self.height), np.abs(y * ux - x * uy) / np.float32(self.width)
 
+    def measure(self, points: Float[np.ndarray, "n 2"]) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+        """Heights over the chin, and signed distances from the axis (positive on the side of the person's left)."""
+        x, y = (np.asarray(points) - self.chin).T
+        return (x * self.up[0] + y * self.up[1]) / self.height, (y * self.up[0] - x * self.up[1]) / self.width
+
 
 def hull(points: Points2, indices: tuple[int, ...], height: int, width: int) -> Mask:
     """Convex hull of some landmarks, 1 inside."""

@@ -129,9 +129,9 @@ class EmbeddedSwapper:
         light = [shading(im, m, geometry.face_width, cfg.relight) for im, m in ((seen, skin_b), (head.colour, skin_a))]
         face = oval_mask(points, *size)
         colour = relight(head.colour, plan.gain, light[0] - light[1], face, geometry.face_width, cfg.relight)
-        neck = build_neck(scene, np.maximum(head_b, neck_b), points_b, (colour, skin_a, points), skin_b)
+        neck = build_neck(scene, np.maximum(head_b, neck_b), points_b, (colour, head.alpha, skin_a, points), skin_b)
         head_alpha, neck_alpha = head.alpha, neck.alpha
-        keep = kept_torso(person, head_b, points_b, target.long_hair)
+        keep = kept_torso(person, head_b, points_b, target.long_hair) * (1 - neck.beyond)
         if cfg.occluders:
             front = in_front(head_b, neck_b, person, points_b)
             head_alpha, neck_alpha, keep = head_alpha * (1 - front), neck_alpha * (1 - front), np.maximum(keep, front)
