@@ -9,7 +9,7 @@ import pytest
 from gswap.metrics import parameters as p
 from gswap.metrics.descriptor import describe
 from gswap.metrics.expression import gaze_signals, landmark_distance, placed_landmarks
-from gswap.metrics.regions import gradient_deviation, masked_ssim, regions, squared_error, to_psnr
+from gswap.metrics.regions import color_distance, gradient_deviation, masked_ssim, regions, squared_error, to_psnr
 
 
 def picture(seed: int = 0, size: int = 96, blur: float = 2.0) -> np.ndarray:
@@ -124,6 +124,20 @@ def test_masked_fidelity_looks_inside_only() -> None:
     assert masked_ssim(a, b, where) == pytest.approx(1) and masked_ssim(a, b, ~where) < 0.9
     assert np.isnan(squared_error(a, b, where & False))
     assert to_psnr(255.0**2) == pytest.approx(0)
+
+
+def test_colour_distance_is_of_means_inside_the_mask() -> None:
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(60, 200, (32, 32, 3)).astype(np.uint8)
+    where = np.zeros((32, 32), bool)
+    where[4:20, 4:20] = True
+    moved = rgb.copy()
+    moved[where] = rng.permutation(rgb[where])
+    moved[~where] = 0
+    assert color_distance(moved, rgb, where) < 1e-4
+    greys = [np.full((8, 8, 3), level, np.uint8) for level in (119, 145)]  # L* 50 and 60
+    assert color_distance(*greys, np.ones((8, 8), bool)) == pytest.approx(10, abs=0.3)
+    assert np.isnan(color_distance(*greys, np.zeros((8, 8), bool)))
 
 
 def test_gradient_deviation_grows_with_blur_and_ignores_a_constant_shift() -> None:

@@ -63,6 +63,18 @@ def squared_error(result: RgbImage, reference: RgbImage, where: Bool[np.ndarray,
     return float(np.mean((result[where].astype(np.float64) - reference[where].astype(np.float64)) ** 2))
 
 
+def color_distance(result: RgbImage, reference: RgbImage, where: Bool[np.ndarray, "h w"]) -> float:
+    """Distance of the mean colours inside a mask in CIE Lab (2 = just noticeable); NaN for an empty one.
+
+    Of means, so that a face whose features lie a little elsewhere has the same skin colour.
+    """
+    if not where.any():
+        return float("nan")
+    levels = [image.astype(np.float32) / 255 for image in (result, reference)]
+    lab = [cv2.cvtColor(image, cv2.COLOR_RGB2LAB)[where].mean(0) for image in levels]
+    return float(np.linalg.norm(lab[0] - lab[1]))
+
+
 def to_psnr(error: float) -> float:
     """Mean squared error of 8-bit samples -> dB; infinite for no error."""
     return float("inf") if error == 0 else float(10 * np.log10(PEAK**2 / error))

@@ -54,6 +54,11 @@ class Evaluate:
     """Fit and score our variants, one part left out at a time (Fig. 10-15), on --pairs or on one pair."""
     extremes: bool = False
     """Swap and score synthetic cases with large rotation and with fast motion, whose truth is known (Fig. 16)."""
+    groups: bool = False
+    """Swap and score synthetic people of many kinds (skin, hair, glasses, light, number and kind of photos), each
+    kind by itself."""
+    group: tuple[str, ...] = ()
+    """With --groups: these groups only, by their names."""
     synthetic: bool = False
     """With --ablations: a synthetic pair, whose truth is known (also beside --pairs or --target)."""
     variant: tuple[str, ...] = ()
@@ -61,7 +66,8 @@ class Evaluate:
     speed: bool = False
     """Time every comparator and ours on this machine (Table I)."""
     full: bool = False
-    """With --ablations and --extremes: the clips as they are and every step, instead of 60 frames of 256 pixels."""
+    """With --ablations, --extremes and --groups: the clips as they are and every step, instead of 256 pixels, a few
+    frames and a short fit."""
     study: Path | None = None
     """Make a blinded page for a user study (Table III) of the given results in this folder."""
     tally: tuple[Path, ...] = ()
@@ -80,7 +86,7 @@ class Evaluate:
         options = Options(frames=self.frames, threads=self.threads)
         if self.study is not None:
             return self._study(self.study, terminal)
-        if self.ablations or self.extremes or self.speed:
+        if self.ablations or self.extremes or self.groups or self.speed:
             return self._own(options, terminal)
         page = evaluate(self._pairs(), self.out, options, terminal, self.baseline)
         return self._show(page, terminal)
@@ -98,6 +104,11 @@ class Evaluate:
             self._show(page, terminal)
         if self.extremes:
             self._show(ablations.score_extremes(self.out, options, terminal, full=self.full), terminal)
+        if self.groups:
+            from gswap.apps.evaluate.groups import choose
+
+            made = ablations.score_groups(self.out, options, terminal, full=self.full, groups=choose(self.group))
+            self._show(made, terminal)
         if self.speed:
             speed.measure_speed(self.out, options, terminal, full=self.full)
             self._show(self.out / "speed.html", terminal)

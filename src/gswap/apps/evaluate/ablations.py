@@ -13,6 +13,7 @@ from gswap.apps.evaluate import analysis as understanding
 from gswap.apps.evaluate import run
 from gswap.apps.evaluate.analysis import Analysis
 from gswap.apps.evaluate.baselines import require_consent
+from gswap.apps.evaluate.groups import GROUPS, Group
 from gswap.apps.evaluate.layout import Pair
 from gswap.apps.evaluate.reduced import reduce_pair
 from gswap.apps.evaluate.run import Options
@@ -34,6 +35,8 @@ RENDERED = 8
 FULL_SIDE, FULL_FRAMES = 512, 250
 """Size and length of a synthetic pair with ``--full``."""
 REDUCED_SIDE, REDUCED_FRAMES = 256, 60
+GROUP_FRAMES = 24
+"""Length of a pair of a group without ``--full``: there are many groups."""
 
 
 def ablate(
@@ -145,9 +148,34 @@ def score_extremes(
     return run.write(out, "Extremes", scored, remarks, {"full": full})
 
 
-def synthetic_pair(case: SyntheticCase, out: Path, observer: StepObserver, *, full: bool) -> Pair:
-    """A synthetic pair in ``out/work``, in the size of the run."""
-    side, frames = (FULL_SIDE, FULL_FRAMES) if full else (REDUCED_SIDE, REDUCED_FRAMES)
+def score_groups(
+    out: Path, options: Options, observer: StepObserver, *, full: bool, groups: Sequence[Group] = GROUPS
+) -> Path:
+    """Swap synthetic people of every kind and score each kind by itself; returns ``groups.html``.
+
+    A row of the tables is a group; the first is what the others are to be compared with.
+    """
+    scored = []
+    with run.readers() as tools:
+        for group in groups:
+            for case in group.cases:
+                pair = synthetic_pair(case, out, observer, full=full, frames=None if full else GROUP_FRAMES)
+                job = base_job(run.analysis_job(pair, out / "work" / case.name / "job", options), full=full)
+                job = replace(job, detail=True)
+                analysis = understanding.analyse(job, observer)
+                folders = rendered(job, observer)
+                methods: list[Result] = [JobResult(group.name, folders, analysis.clip)]
+                truth = TrueVideo(_present(pair.truth), analysis.clip.info, pair.truth_masks)
+                scored.append(run.score_pair(case.name, analysis, methods, truth, tools, options, observer))
+    return run.write(out, "Groups", scored, [f"{g.name}: {g.told}." for g in groups], {"full": full})
+
+
+def synthetic_pair(
+    case: SyntheticCase, out: Path, observer: StepObserver, *, full: bool, frames: int | None = None
+) -> Pair:
+    """A synthetic pair in ``out/work``, in the size of the run; ``frames`` = its length, if not the usual one."""
+    side, usual = (FULL_SIDE, FULL_FRAMES) if full else (REDUCED_SIDE, REDUCED_FRAMES)
+    frames = frames or usual
     return make_pair(case, out / "work" / case.name / f"{side}x{frames}", side=side, frames=frames, observer=observer)
 
 

@@ -125,6 +125,8 @@ TRUTH: tuple[Measure, ...] = (
     Measure("psnr_outside", "PSNR outside", "higher", "truth", "Against the true answer, outside the head.", unit="dB",
             digits=2),
     Measure("ssim_outside", "SSIM outside", "higher", "truth", "Against the true answer, outside the head.", digits=4),
+    Measure("skin", "Skin colour", "lower", "truth", "Distance of the face's mean colour from the true answer's in CIE "
+            "Lab; 2 is just noticeable.", digits=1),
     Measure("iou", "Mask IoU", "higher", "truth", "Overlap of the new head's matte with the true one."),
 )  # fmt: skip
 LPIPS_TITLES = {"head": "head", "seam": "seam", "outside": "outside"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -21,8 +22,18 @@ from gswap.metrics.flicker import NOISE_LEVELS, motion_residual
 from gswap.metrics.identity import identity_distance, typical_distance
 from gswap.metrics.parameters import consistency, csim
 from gswap.metrics.picture import Box, head_box, iou, sharpness_ratio
-from gswap.metrics.regions import Regions, gradient_deviation, masked_ssim, regions, squared_error, to_psnr
+from gswap.metrics.regions import (
+    Regions,
+    color_distance,
+    gradient_deviation,
+    masked_ssim,
+    regions,
+    squared_error,
+    to_psnr,
+)
 
+SKIN = (10, 234, 454, 152, 132, 361)
+"""Landmarks whose hull is mostly skin: forehead, temples, jaw and chin."""
 GONE = 0.5
 """Largest distance between a result's and the clip's face, in face widths, at which it is the same person's."""
 
@@ -219,8 +230,17 @@ def _read_truth(rows: _Rows, shown: Shown, sample: Sample, where: Regions, box: 
                 f"perceptual_{name}": perceived,
             }
         )
+    rows.add(skin=color_distance(shown.rgb, sample.truth, _face(sample)))
     known = sample.true_matte is not None and shown.matte is not None
     rows.add(iou=iou(shown.matte, sample.true_matte) if known else np.nan)  # type: ignore[arg-type]
+
+
+def _face(sample: Sample) -> Bool[np.ndarray, "h w"]:
+    """The outline of the face in the clip, well inside that of any head there."""
+    inside = np.zeros(sample.rgb.shape[:2], np.uint8)
+    outline = cv2.convexHull(np.round(sample.landmarks[list(SKIN), :2]).astype(np.int32))
+    cv2.fillConvexPoly(inside, outline, (1.0,))
+    return inside > 0
 
 
 def _perceived(result: RgbImage, truth: RgbImage, mask: Bool[np.ndarray, "h w"], tools: Instruments) -> float:
@@ -275,7 +295,7 @@ def _finish(
         series[tools.identity_measure.slot] = _calibrated(rows["identity_source"], clip["people"][found], photos.dlib)
     series["residual"], series["residual_clip"] = rows["residual"], clip["residual"]
     series["flicker"] = (rows["residual"] + NOISE_LEVELS) / (clip["residual"] + NOISE_LEVELS)
-    series |= {name: rows[name] for name in rows.numbers if name.startswith(("mse_", "ssim_", "iou", "sharp_"))}
+    series |= {name: rows[name] for name in rows.numbers if name.startswith(("mse_", "ssim_", "iou", "sharp_", "skin"))}
     prefix = "gmsd" if tools.perceptual is None else "lpips"
     for name in rows.numbers:
         if name.startswith("perceptual_"):

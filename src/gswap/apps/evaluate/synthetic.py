@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,13 @@ class SyntheticCase:
     seed_target: int = DEMO_TARGET
     photos: int = 8
     photo_side: int = 512
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """Traits of the source person that are not left to the seed."""
+    target: Mapping[str, Any] = field(default_factory=dict)
+    light: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the target's scene that are not left to the seed."""
+    develop: Callable[[RgbImage], RgbImage] | None = None
+    """What was done to the photos after they were taken."""
 
 
 PLAIN = SyntheticCase("synthetic", MotionConfig(yaw=14.0))
@@ -57,10 +65,13 @@ def make_pair(case: SyntheticCase, folder: Path, *, side: int, frames: int, obse
     if record.exists():
         return pair
     folder.mkdir(parents=True, exist_ok=True)
-    a, b = make_person(case.seed_source), make_person(case.seed_target)
-    scene = make_scene(case.seed_target, "studio", head_fraction=0.5)
+    a, b = make_person(case.seed_source, **case.source), make_person(case.seed_target, **case.target)
+    scene = make_scene(case.seed_target, "studio", head_fraction=0.5, **case.light)
     motion = make_motion(case.seed_target, frames, FPS, case.motion)
-    write_photos(a, folder / "source", case.photos, case.photo_side, seed=case.seed_source)
+    photos = write_photos(a, folder / "source", case.photos, case.photo_side, seed=case.seed_source)
+    if case.develop is not None:
+        for path in photos:
+            _develop(path, case.develop)
     observer.started(f"render {case.name}", 1, 1)
 
     def pictures(person, store: PngStore | None) -> Iterator[RgbImage]:
@@ -79,3 +90,11 @@ def make_pair(case: SyntheticCase, folder: Path, *, side: int, frames: int, obse
         consent.new_record("synthetic", people=people, scope=consent.Scope("gswap evaluate"), validity=validity), record
     )
     return pair
+
+
+def _develop(path: Path, develop: Callable[[RgbImage], RgbImage]) -> None:
+    from PIL import Image
+
+    with Image.open(path) as taken:
+        rgb = np.asarray(taken.convert("RGB"))
+    Image.fromarray(develop(rgb)).save(path, quality=95, subsampling=0)
