@@ -118,7 +118,7 @@ class FitConfig:
     """Length of dM."""
     weight_offset: float = 1e1
     """Length of the offsets."""
-    weight_offset_unseen: float = 3e2
+    weight_offset_unseen: float = 2e3
     """Length of the offsets off the skin, and in the hair between front and back: what a frontal clip cannot see."""
     weight_offset_roughness: float = 1e3
     """Difference between an offset and those of its neighbours: holes that only other views would show."""
