@@ -143,8 +143,9 @@ def coarse_reenactor(job: Job, cast: Cast, swapper: EmbeddedSwapper) -> Reenacto
         return cast.target.rgb[t], cast.target.window.to_work(t, cast.faces.landmarks[t])[:, :2]
 
     def head(image: RgbImage, landmarks: Float[np.ndarray, "478 3"]) -> SoftMask:
-        if parse is not None:
-            return parse(image, landmarks).head
+        parsed = None if parse is None else parse(image, landmarks).head
+        if parsed is not None and parsed.any():
+            return parsed
         with MediaPipeMatte() as matte:
             person = matte(image)
         person[int(landmarks[CHIN, 1]) :] = 0

@@ -34,14 +34,20 @@ class SegformerParser:
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
         try:
             from transformers import SegformerForSemanticSegmentation
+            from transformers.utils import logging
         except ImportError as error:
             raise MissingExtraError("The parser segformer", "diffusion") from error
+        drawn = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
         try:
             model: Any = SegformerForSemanticSegmentation.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True
             )
         except (OSError, ValueError) as error:
             raise WeightsError(f"Expected a SegFormer, found something else ({error}).", path=folder) from error
+        finally:
+            if drawn:
+                logging.enable_progress_bar()
         self._model, self._device = model.to(device).eval(), device
         labels = model.config.id2label
         self.classes = tuple(str(labels[k]) for k in sorted(labels))
