@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from gswap.apps.bench.paper_config import PaperBenchConfig
+from gswap.apps.bench.portrait_config import PortraitBenchConfig
 from gswap.apps.bench.render_config import RenderBenchConfig
 from gswap.apps.bench.splat import SplatBenchConfig
 from gswap.apps.bench.track_config import TrackBenchConfig
@@ -46,6 +47,21 @@ class BenchRender:
         from gswap.apps.bench import render
 
         return show(render.run(self.settings, terminal.say), terminal)
+
+
+@dataclass(frozen=True)
+class BenchPortrait:
+    """Portraits fitted to the frames of their own clips: fidelity on held-out frames, cost, holes from other sides."""
+
+    settings: Annotated[PortraitBenchConfig, tyro.conf.arg(name="")] = field(default_factory=PortraitBenchConfig)
+    json: bool = False
+    """Print one JSON object."""
+
+    def run(self, terminal: Terminal) -> int:
+        """Do it."""
+        from gswap.apps.bench import portrait
+
+        return show(portrait.run(self.settings, terminal), terminal)
 
 
 @dataclass(frozen=True)
@@ -103,6 +119,7 @@ class Bench:
     what: (
         Annotated[BenchSplat, tyro.conf.subcommand("splat")]
         | Annotated[BenchRender, tyro.conf.subcommand("render")]
+        | Annotated[BenchPortrait, tyro.conf.subcommand("portrait")]
         | Annotated[BenchTrack, tyro.conf.subcommand("track")]
         | Annotated[BenchWatermark, tyro.conf.subcommand("watermark")]
         | Annotated[BenchPaper, tyro.conf.subcommand("paper")]
