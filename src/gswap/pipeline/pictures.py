@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from gswap.body.models import load_body
 from gswap.foundation.landmarks import head_angles, lid_opening, mouth_gap
 from gswap.foundation.store import PngStore, read_body_track, read_face_track, read_json
 from gswap.foundation.types import FaceTrack, RgbImage
@@ -21,8 +20,8 @@ from gswap.media.compare import side_by_side
 from gswap.media.layout import display_layout
 from gswap.media.write import BT709, VideoWriter, rgb_video_info
 from gswap.pipeline.config import Job
+from gswap.pipeline.parts import body_model
 from gswap.pipeline.steps import fit, perceive, render, segment
-from gswap.pipeline.steps.track import BODY
 from gswap.portrait.frames import window_camera
 from gswap.portrait.io import load_portrait
 from gswap.portrait.overlay import mesh_before_and_after
@@ -75,7 +74,7 @@ def contact_sheet(context: StepContext) -> RgbImage:
 def mesh_sheet(context: StepContext) -> RgbImage:
     """I_gen | mesh as tracked | mesh with delta_M, at the frame that is tracked best (Fig. 9)."""
     folders = context.folders
-    model = load_body(BODY)
+    model = body_model(context.job.parts.body)
     drive = read_body_track(folders["retrack"] / "drive.safetensors")
     portrait = load_portrait(folders["fit"] / fit.PORTRAIT, model)
     target = segment.load_target(folders, len(drive))
