@@ -26,6 +26,7 @@ from gswap.pipeline.steps.fit import PORTRAIT
 from gswap.pipeline.workspace import states
 from gswap.portrait.io import load_portrait
 from gswap.portrait.orbit import expression_track, orbit_track, render_alone
+from gswap.portrait.soundness import Soundness, soundness
 from gswap.splat import get_rasterizer
 
 FPS = 25
@@ -46,8 +47,8 @@ HOLD = 8
 
 def write_orbit(
     work: Path, out: Path, *, frame: int | None, yaw: float, size: int, overwrite: bool, observer: StepObserver
-) -> None:
-    """Render the orbit of the newest portrait in a workspace.
+) -> Soundness:
+    """Render the orbit of the newest portrait in a workspace; returns how whole it is from these sides.
 
     Args:
         work: Workspace of a finished job.
@@ -101,6 +102,7 @@ def write_orbit(
             write_sidecar(out, provenance=provenance, inputs=(), signer=signer)
     finally:
         part.unlink(missing_ok=True)
+    return soundness(portrait, drive, t, model, rasterize=rasterize, yaw=yaw)
 
 
 def _start(drive: BodyTrack, frame: int | None, work: Path) -> int:

@@ -243,7 +243,7 @@ class Orbit:
         """Do it."""
         from gswap.pipeline.orbit import write_orbit
 
-        write_orbit(
+        found = write_orbit(
             self.work,
             self.out,
             frame=self.frame,
@@ -252,6 +252,7 @@ class Orbit:
             overwrite=self.overwrite,
             observer=terminal,
         )
-        terminal.emit("result", out=str(self.out))
+        terminal.emit("result", out=str(self.out), holes=found.holes, floaters=found.floaters)
+        terminal.say(f"Holes: {found.holes:.1f} % of the head. Off its surface: {found.floaters:.1f} %.")
         terminal.say(str(self.out))
         return 0
