@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
@@ -61,6 +62,42 @@ def test_a_frame_without_the_person_is_passed_through(scene, fitted, rasterize):
     )
     assert t == 1 and not render.edited.any()
     np.testing.assert_array_equal(render.rgb, scene.target.rgb[1])
+
+
+def test_a_hand_before_the_face_stays_in_front_of_the_portrait(scene, fitted, rasterize):
+    t = 2
+    ys, xs = np.nonzero(scene.swap.head[t] > 250)
+    hand = np.zeros(scene.target.rgb[t].shape[:2], bool)
+    hand[int(np.median(ys)) - 4 : int(np.median(ys)) + 8, int(xs.mean()) - 4 : int(xs.mean()) + 6] = True
+
+    def covered(store, colour):
+        images = [np.array(image) for image in store]
+        images[t][hand] = colour
+        return images
+
+    green = (60, 200, 40)  # as the swapper leaves it: in no matte, and in the plate that the head is put over
+    target = dataclasses.replace(
+        scene.target,
+        rgb=covered(scene.target.rgb, green),
+        head=covered(scene.target.head, 0),
+        neck=covered(scene.target.neck, 0),
+    )
+    swap = dataclasses.replace(
+        scene.swap,
+        rgb=covered(scene.swap.rgb, green),
+        head=covered(scene.swap.head, 0),
+        neck=covered(scene.swap.neck, 0),
+        plate=covered(scene.swap.plate, green),
+    )
+    ((_, render),) = render_portrait(
+        fitted[0], target, swap, scene.track, scene.model, rasterize=rasterize, detail=False, frames=[t]
+    )
+    inside = cv2.erode(hand.astype(np.uint8), np.ones((7, 7))) > 0  # the gate leaves the new head a rim of 2 pixels
+    assert inside.sum() >= 20
+    assert np.abs(render.rgb[inside].astype(int) - green).max() < 12
+    assert render.alpha[inside].max() < 12
+    beside = (scene.swap.head[t] > 250) & (cv2.dilate(hand.astype(np.uint8), np.ones((9, 9))) == 0)
+    assert psnr(render.rgb, scene.swap.rgb[t], beside) > 28
 
 
 def test_a_clip_without_generated_frames_can_be_driven(scene, fitted, rasterize):
