@@ -12,7 +12,7 @@ from hub import Hub, publish, serving
 
 from gswap.apps.cli.main import run
 from gswap.foundation import weights
-from gswap.foundation.errors import WeightsError
+from gswap.foundation.errors import UsageError, WeightsError
 from gswap.foundation.store import read_face_track
 from gswap.foundation.weights import Network, catalogue
 from gswap.output import consent
@@ -190,6 +190,15 @@ def test_a_package_that_is_not_installed_is_named_before_any_work(
     told = json.loads(capsys.readouterr().err)
     assert f"gswap[{extra}]" in told["hint"] and name in told["message"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("choice", [{"reenactor": "liveportrait"}, {"controlnet": "openpose"}])
+def test_a_part_that_would_do_nothing_is_refused(small, tmp_path, choice):
+    job = quick(small, tmp_path, Parts(**choice))
+    with pytest.raises(UsageError, match="for --swapper diffusion only"):
+        run_job(job)
+    assert not job.work.exists()
+    parts.check_parts(dataclasses.replace(job.parts, swapper="diffusion"))
 
 
 def test_a_tampered_part_is_refused_before_any_work(small, pulled):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from gswap.foundation import weights
-from gswap.foundation.errors import MissingExtraError
+from gswap.foundation.errors import MissingExtraError, UsageError
 from gswap.pipeline.config import Job, Parts
 
 if TYPE_CHECKING:
@@ -28,6 +28,22 @@ def required_weights(job: Job) -> tuple[str, ...]:
     if job.parts.swapper == "diffusion":
         names += (LCM,) * (diffusion.sample.sampler == "lcm") + (GARMENT,) * (diffusion.sources.clothes == "garment")
     return names
+
+
+PAINTERS = ("reenactor", "controlnet")
+"""Parts that only the diffusion swapper has."""
+
+
+def check_parts(parts: Parts) -> None:
+    """Refuse choices that would do nothing.
+
+    Raises:
+        UsageError: A part of the diffusion swapper was chosen for another swapper.
+    """
+    for name in PAINTERS:
+        value = getattr(parts, name)
+        if parts.swapper != "diffusion" and value != getattr(Parts(), name):
+            raise UsageError(f"--{name} {value} is for --swapper diffusion only.", hint="Give that, or leave it out.")
 
 
 _LIBRARIES = (

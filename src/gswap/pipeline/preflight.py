@@ -23,7 +23,7 @@ from gswap.media.encoders import check_output
 from gswap.media.probe import probe
 from gswap.output import consent
 from gswap.pipeline.config import Job
-from gswap.pipeline.parts import check_libraries, required_weights
+from gswap.pipeline.parts import check_libraries, check_parts, required_weights
 from gswap.pipeline.steps.deliver import make_label
 from gswap.pipeline.steps.ingest import source_files, trim
 
@@ -52,6 +52,7 @@ def preflight(job: Job) -> Preflight:
     """
     if job.device == "cuda":
         check_cuda()
+    check_parts(job.parts)
     weights.require(required_weights(job), commercial_only=job.commercial_only)
     check_libraries(job)
     if not job.target.exists():
