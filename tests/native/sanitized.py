@@ -50,6 +50,31 @@ def networks(native) -> None:
         )
 
 
+def drawing(native) -> None:
+    height, width, points = 40, 31, 300
+    at = torch.randn(points, 2) * 30 + 15
+    at[:4] = torch.tensor([[1e12, 3.0], [-1e12, 1e9], [3e38, -3e38], [float("nan"), 5.0]])
+    depths = torch.rand(points) * 3 - 0.3
+    face = torch.full((height, width), -1, dtype=torch.int32)
+    depth, bary = torch.full((height, width), 1e9), torch.zeros(height, width, 3)
+    triangles = torch.randint(-1, points + 1, (400, 3), dtype=torch.int32)  # some name points that are not there
+    native.rasterize_triangles(at, depths, triangles, face, bary, depth)
+    strand, across, along = face.clone(), torch.zeros(height, width), torch.zeros(height, width)
+    segments = torch.randint(-1, points + 1, (400, 2), dtype=torch.int32)
+    native.rasterize_strands(at, depths, segments, torch.rand(400) * 3, strand, across, along, depth)
+
+
+def shading(native, n: int) -> None:
+    position, normal, albedo = torch.randn(3, n, 3)
+    out, lit = torch.zeros(n, 3), torch.zeros(n)
+    corners = torch.randint(0, 50, (90, 3), dtype=torch.int32)
+    owners = torch.randint(0, 90, (n,), dtype=torch.int32)
+    native.interpolate_pixels(owners, torch.rand(n, 3), corners, torch.rand(50, 3), out)
+    native.value_noise(position, 3.0, -5.0, 1e3, 0.5, lit)
+    native.shadow_fraction(position, torch.rand(16, 16), -1.0, -1.0, 8.0, 0.01, lit)
+    native.light_surface(position, normal, albedo, torch.rand(n, 6), lit, torch.rand(4, 3), out)
+
+
 def posing(native, n: int) -> None:
     field = n + 10
     posed = (torch.arange(n) + 5, torch.randint(0, 40, (3 * n,)), torch.randn(40, 3), torch.randn(n, 4))
@@ -67,10 +92,12 @@ def main() -> None:
     native.set_num_threads(3)
 
     def everything() -> None:
-        for n, channels, size in ((0, 3, 0.1), (1, 1, 0.1), (200, 8, 0.6), (3000, 9, 0.02), (500, 20, 0.05)):
+        for n, channels, size in ((0, 3, 0.1), (1, 1, 0.1), (200, 8, 0.6), (9000, 9, 0.02), (500, 20, 0.05)):
             splat(native, n, channels, size)
         networks(native)
         faces(native)
+        drawing(native)
+        shading(native, 1000)
         posing(native, 5000)
 
     for name in native.instruction_sets():

@@ -45,9 +45,11 @@ static void rasterize_strands(Points points, Floats depths, Segments segments, F
         const float lox = std::min(x0, x1) - r, hix = std::max(x0, x1) + r;
         const float loy = std::min(y0, y1) - r, hiy = std::max(y0, y1) + r;
         if (!(hix >= 0 && hiy >= 0 && lox <= float(width - 1) && loy <= float(height - 1))) continue;
-        const int xmin = std::max(int(std::ceil(lox)), 0), xmax = std::min(int(std::floor(hix)), width - 1);
-        const int ymin = std::max(int(std::ceil(loy)), 0), ymax = std::min(int(std::floor(hiy)), height - 1);
         const float dx = x1 - x0, dy = y1 - y0, len2 = dx * dx + dy * dy + 1e-9f;
+        if (!std::isfinite(len2)) continue;
+        // Limits are applied before numbers become integers: a strand that nearly meets the camera ends far outside.
+        const int xmin = int(std::ceil(std::max(lox, 0.0f))), xmax = int(std::floor(std::min(hix, float(width - 1))));
+        const int ymin = int(std::ceil(std::max(loy, 0.0f))), ymax = int(std::floor(std::min(hiy, float(height - 1))));
         const float inv_len = 1.0f / std::sqrt(len2);
         const bool steep = std::fabs(dy) > std::fabs(dx);
         const float run = steep ? dy : dx, rise = steep ? dx : dy;
@@ -57,8 +59,9 @@ static void rasterize_strands(Points points, Floats depths, Segments segments, F
         const int minor_lo = steep ? xmin : ymin, minor_hi = steep ? xmax : ymax;
         for (int m = major_lo; m <= major_hi; ++m) {
             const float centre = steep ? x0 + (m - y0) * slope : y0 + (m - x0) * slope;
-            const int k_lo = std::max(int(std::ceil(centre - half)), minor_lo);
-            const int k_hi = std::min(int(std::floor(centre + half)), minor_hi);
+            const float lowest = float(minor_lo), highest = float(minor_hi);
+            const int k_lo = int(std::ceil(std::clamp(centre - half, lowest, highest + 1)));
+            const int k_hi = int(std::floor(std::clamp(centre + half, lowest - 1, highest)));
             for (int k = k_lo; k <= k_hi; ++k) {
                 const int x = steep ? k : m, y = steep ? m : k;
                 const float t = std::clamp(((x - x0) * dx + (y - y0) * dy) / len2, 0.0f, 1.0f);

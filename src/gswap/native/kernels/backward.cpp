@@ -316,22 +316,19 @@ template <int C> void reduce(const ReduceJob &job, int begin, int end) {
     }
 }
 
-template <int C, int CLASS> void add(Kernels &k) {
+template <int CLASS> void add(Kernels &k) {
+    constexpr int C = CHANNEL_CLASSES[CLASS];
     k.backward_scratch[CLASS] = sizeof(BackwardScratch<C>);
     k.backward[CLASS] = backward_tile<C>;
     k.record_floats[CLASS] = Layout<C>::record;
     k.reduce[CLASS] = reduce<C>;
+    if constexpr (CLASS + 1 < CHANNEL_CLASS_COUNT) add<CLASS + 1>(k);
 }
 
 } // namespace
 
 void register_backward(Kernels &k) {
-    add<4, 0>(k);
-    add<8, 1>(k);
-    add<9, 2>(k);
-    add<16, 3>(k);
-    add<24, 4>(k);
-    add<32, 5>(k);
+    add<0>(k);
 }
 
 } // namespace GSWAP_ISA

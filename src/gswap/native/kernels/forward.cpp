@@ -128,21 +128,18 @@ template <int C> void forward_tile(const ForwardJob &job, void *scratch, int til
     finish_rows();
 }
 
-template <int C, int CLASS> void add(Kernels &k) {
+template <int CLASS> void add(Kernels &k) {
+    constexpr int C = CHANNEL_CLASSES[CLASS];
     k.forward_scratch[CLASS] = sizeof(ForwardScratch<C>);
     k.forward[CLASS] = forward_tile<C>;
+    if constexpr (CLASS + 1 < CHANNEL_CLASS_COUNT) add<CLASS + 1>(k);
 }
 
 } // namespace
 
 void register_forward(Kernels &k) {
     k.blocks = BLOCKS;
-    add<4, 0>(k);
-    add<8, 1>(k);
-    add<9, 2>(k);
-    add<16, 3>(k);
-    add<24, 4>(k);
-    add<32, 5>(k);
+    add<0>(k);
 }
 
 } // namespace GSWAP_ISA

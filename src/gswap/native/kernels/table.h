@@ -8,7 +8,13 @@ namespace gswap {
 constexpr int TILE = 16;  // pixels: side of the square whose Gaussians are listed together
 constexpr int CHUNK = 64; // Gaussians of a tile handled at once: one bit each in a 64-bit word
 constexpr int MAX_CHANNELS = 32;
-constexpr int CHANNEL_CLASSES = 6; // kernels are compiled for 4, 8, 9, 16, 24 and 32 channels; others are padded
+// Numbers of channels that kernels are compiled for; others are padded.
+#if defined(GSWAP_FEW_CHANNEL_KERNELS)
+constexpr int CHANNEL_CLASSES[] = {4, 9, 32}; // one for each layout that the code tells apart
+#else
+constexpr int CHANNEL_CLASSES[] = {4, 8, 9, 16, 24, 32};
+#endif
+constexpr int CHANNEL_CLASS_COUNT = sizeof CHANNEL_CLASSES / sizeof *CHANNEL_CLASSES;
 
 // A Gaussian in the image: alpha(p) = 2^(power - (a dx + b dy)^2 - (c dy)^2), (dx, dy) = p - mean.
 // The factored quadratic form does not cancel for long thin Gaussians, and the mean is split into a whole number
@@ -118,11 +124,11 @@ struct Kernels {
     int lanes, blocks; // blocks = pixels of a tile / lanes
     // Gaussians [begin, end); returns the NotFinite flags of what it saw.
     uint32_t (*project)(const ProjectJob &, int begin, int end);
-    size_t forward_scratch[CHANNEL_CLASSES], backward_scratch[CHANNEL_CLASSES]; // bytes, 64-byte aligned
-    void (*forward[CHANNEL_CLASSES])(const ForwardJob &, void *scratch, int tile);
-    void (*backward[CHANNEL_CLASSES])(const BackwardJob &, void *scratch, int tile);
-    int record_floats[CHANNEL_CLASSES];
-    void (*reduce[CHANNEL_CLASSES])(const ReduceJob &, int begin, int end);
+    size_t forward_scratch[CHANNEL_CLASS_COUNT], backward_scratch[CHANNEL_CLASS_COUNT]; // bytes, 64-byte aligned
+    void (*forward[CHANNEL_CLASS_COUNT])(const ForwardJob &, void *scratch, int tile);
+    void (*backward[CHANNEL_CLASS_COUNT])(const BackwardJob &, void *scratch, int tile);
+    int record_floats[CHANNEL_CLASS_COUNT];
+    void (*reduce[CHANNEL_CLASS_COUNT])(const ReduceJob &, int begin, int end);
     void (*bind_forward)(const BindJob &, float *means, float *quats, float *scales, int begin, int end);
     // Adds the correction's gradient of Gaussians [begin, end) to d_correction[6].
     void (*bind_backward)(const BindJob &, const BindGradients &, int begin, int end, double *d_correction);
@@ -131,7 +137,9 @@ struct Kernels {
 };
 
 inline int channel_class(int channels) {
-    return channels <= 4 ? 0 : channels <= 8 ? 1 : channels == 9 ? 2 : channels <= 16 ? 3 : channels <= 24 ? 4 : 5;
+    int k = 0;
+    while (CHANNEL_CLASSES[k] < channels) ++k;
+    return k;
 }
 
 } // namespace gswap
