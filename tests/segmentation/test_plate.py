@@ -13,6 +13,7 @@ from gswap.segmentation.config import PlateConfig
 from gswap.segmentation.hole import clothes_mask, hole_mask, inpaint_mask, within
 from gswap.segmentation.plate import PlateBuilder, sample_frames
 from gswap.segmentation.registration import Scenery, camera_motion, for_opencv
+from gswap.segmentation.texture import continue_texture
 
 CFG = PlateConfig(fill_side=48)
 
@@ -130,3 +131,38 @@ def test_a_known_camera_motion_is_found():
     assert np.abs(corners @ (found - true)[:, :2].T + (found - true)[:, 2]).max() < 0.1
     flat = np.full_like(image, 90)
     assert camera_motion(Scenery.of(flat, everywhere), Scenery.of(flat, everywhere)) is None
+
+
+def test_noise_at_the_border_does_not_flicker_and_light_is_followed():
+    frames, window = clip(False)
+    plate = build(frames, window)
+    frame = frames[3]
+    rng = np.random.default_rng(0)
+    hole = hole_mask(frame.masks, frame.landmarks, CFG)
+    inner = ~within(~hole, 3)
+
+    def made(change):
+        rgb = (frame.rgb + change).round().clip(0, 255).astype(np.uint8)
+        return plate.plate(3, rgb, frame.masks, frame.landmarks)[inner & (np.arange(HEIGHT)[:, None] < 90)].astype(
+            float
+        )
+
+    one, two = (made(rng.normal(0, 3, frame.rgb.shape)) for _ in range(2))
+    assert np.abs(one - two).mean() < 0.3  # the surroundings' is 3.4
+    assert np.mean(made(9) - made(0)) == pytest.approx(9, abs=0.5)
+
+
+def test_a_fill_is_smooth_and_keeps_the_texture_of_what_is_around():
+    image = wall(160, 160)
+    ramp = np.linspace(-60, 60, 160)[None, :, None]
+    image = (0.3 * (image.astype(float) - 120) + 120 + ramp).clip(0, 255).astype(np.uint8)
+    hole = np.zeros((160, 160), bool)
+    hole[50:110, 50:110] = True
+    filled = continue_texture(image, hole, hole, 160).astype(float)
+    smooth = continue_texture(image, hole, np.zeros_like(hole), 160).astype(float)
+    assert np.array_equal(filled[~hole], image[~hole])
+    assert filled[80:, 50:60].mean() < filled[80:, 100:110].mean() - 15  # the light of its own place
+    inside = np.s_[60:100, 60:100]
+    assert filled[inside].std() > smooth[inside].std() + 1
+    around = np.array([filled[k].mean() for k in (np.s_[50:52, 60:100], np.s_[48:50, 60:100])])
+    assert abs(around[0] - around[1]) < 6

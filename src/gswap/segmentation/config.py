@@ -55,7 +55,7 @@ class PhotoConfig:
 class PlateConfig:
     """The picture without head and neck."""
 
-    samples: int = 40
+    samples: int = 32
     """At most this many frames of a shot are looked at to find what is behind the head."""
     memory_mb: int = 96
     """At most this much memory for those frames; large windows get fewer of them."""
@@ -65,7 +65,7 @@ class PlateConfig:
     """Median motion of the background, in pixels, below which the camera counts as fixed."""
     minimum_views: int = 3
     """A background pixel counts as revealed when at least this many sampled frames show it."""
-    fill_side: int = 144
+    fill_side: int = 120
     """Side, in pixels, at which the background that no frame shows is continued; the time grows fast with it."""
     texture: float = 1.0
     """Median local contrast of the background, in 8-bit levels, above which it is continued with its texture."""

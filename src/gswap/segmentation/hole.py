@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float
@@ -26,25 +28,46 @@ _SMALLEST_CLOTHES = 0.05
 
 def within(mask: Bool[np.ndarray, "h w"], distance: float) -> Bool[np.ndarray, "h w"]:
     """The pixels at most ``distance`` pixels from the mask; as fast for large distances as for small ones."""
+    return distance_to(mask) <= distance
+
+
+def distance_to(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Pixels from every pixel to the mask; infinite where there is none."""
     if not mask.any():
-        return mask.copy()
-    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) <= distance
+        return np.full(mask.shape, np.inf, np.float32)
+    return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+
+
+@dataclass(frozen=True)
+class HeadRegion:
+    """What the plate replaces in one work image, and what lies around it. Made by :func:`head_region`."""
+
+    hole: Bool[np.ndarray, "h w"]
+    clothes: Bool[np.ndarray, "h w"]
+    """The person's pixels below the jaw that are neither head nor neck."""
+    height: Float[np.ndarray, "h w"]
+    """Height over the chin, in face units."""
+    unit: float
+    """Face unit in pixels."""
 
 
 def clothes_mask(masks: Masks, landmarks: Float[np.ndarray, "478 3"]) -> Bool[np.ndarray, "h w"]:
     """The person's pixels below the jaw that are neither head nor neck."""
-    unit = face_unit(landmarks)
-    height, _ = face_axes(landmarks, masks.person.shape)
-    rest = masks.person.astype(np.int16) - masks.head - masks.neck
+    return _clothes(masks, face_axes(landmarks, masks.person.shape)[0], face_unit(landmarks))
+
+
+def _clothes(masks: Masks, height: Float[np.ndarray, "h w"], unit: float) -> Bool[np.ndarray, "h w"]:
+    rest = cv2.subtract(cv2.subtract(masks.person, masks.head), masks.neck)
     clothes = ((rest > 127) & (height < _SHOULDER_HEIGHT)).astype(np.uint8)
     clothes = cv2.morphologyEx(clothes, cv2.MORPH_OPEN, disc(0.03 * unit))
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(clothes)
-    large = np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] > _SMALLEST_CLOTHES * unit * unit) + 1
-    return np.isin(pieces, large)
+    large = stats[:, cv2.CC_STAT_AREA] > _SMALLEST_CLOTHES * unit * unit
+    large[0] = False
+    return large[np.asarray(pieces, np.int32)]
 
 
-def hole_mask(masks: Masks, landmarks: Float[np.ndarray, "478 3"], cfg: PlateConfig) -> Bool[np.ndarray, "h w"]:
-    """The pixels that the plate replaces: head and neck, generously around the hair, tightly along the clothes.
+def head_region(masks: Masks, landmarks: Float[np.ndarray, "478 3"], cfg: PlateConfig) -> HeadRegion:
+    """Head and neck, generously around the hair, tightly along the clothes.
 
     Args:
         masks: Of one work image.
@@ -55,13 +78,18 @@ def hole_mask(masks: Masks, landmarks: Float[np.ndarray, "478 3"], cfg: PlateCon
     shape = masks.head.shape
     height, _ = face_axes(landmarks, shape)
     face = fill_polygon(landmarks[list(OVAL), :2], shape[0], shape[1]) > 0.5
-    core = (masks.head > _TRACE) | (masks.neck > _TRACE) | face
-    wide = within(core, cfg.dilation * unit)
-    clothes = clothes_mask(masks, landmarks)
-    remnants = (masks.person > _TRACE) & within(core, _REMNANT_REACH * unit) & (height > _SHOULDER_HEIGHT)
-    tight = within(core, _TIGHT * unit)
-    along_clothes = within(clothes, cfg.dilation * unit) & (height < _SHOULDER_HEIGHT)
-    return np.where(along_clothes, tight, wide | remnants)
+    from_core = distance_to((masks.head > _TRACE) | (masks.neck > _TRACE) | face)
+    clothes = _clothes(masks, height, unit)
+    low = height < _SHOULDER_HEIGHT
+    remnants = (masks.person > _TRACE) & (from_core <= _REMNANT_REACH * unit) & (height > _SHOULDER_HEIGHT)
+    along_clothes = low & (distance_to(clothes) <= cfg.dilation * unit)
+    wide = (from_core <= cfg.dilation * unit) | remnants
+    return HeadRegion(np.where(along_clothes, from_core <= _TIGHT * unit, wide), clothes, height, unit)
+
+
+def hole_mask(masks: Masks, landmarks: Float[np.ndarray, "478 3"], cfg: PlateConfig) -> Bool[np.ndarray, "h w"]:
+    """The pixels that the plate replaces (see :func:`head_region`)."""
+    return head_region(masks, landmarks, cfg).hole
 
 
 def inpaint_mask(

@@ -114,9 +114,9 @@ def face_axes(
     up = landmarks[FOREHEAD_TOP, :2] - chin
     up = up / max(float(np.linalg.norm(up)), 1e-6)
     unit = face_unit(landmarks)
-    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32) + np.float32(0.5)
-    dx, dy = columns - np.float32(chin[0]), rows - np.float32(chin[1])
     up = (up / unit).astype(np.float32)
+    dx = (np.arange(shape[1]) + 0.5 - chin[0]).astype(np.float32)[None]
+    dy = (np.arange(shape[0]) + 0.5 - chin[1]).astype(np.float32)[:, None]
     return dx * up[0] + dy * up[1], -dx * up[1] + dy * up[0]
 
 

@@ -17,7 +17,7 @@ from gswap.foundation.types import RgbImage
 Affine = Float[np.ndarray, "2 3"]
 """Image points (continuous coordinates) -> other image points."""
 
-_POINTS, _POINT_QUALITY, _POINT_DISTANCE = 400, 0.004, 8.0
+_POINTS, _POINT_QUALITY, _POINT_DISTANCE = 300, 0.004, 8.0
 """Tracked points: how many, the weakest relative to the strongest, and their spacing in pixels."""
 _FLOW_WINDOW, _FLOW_LEVELS = (25, 25), 4
 _ROUND_TRIP = 0.5

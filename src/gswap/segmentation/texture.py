@@ -1,4 +1,4 @@
-"""Filling what no frame shows: continue the texture by shifted copies of the surroundings (He and Sun, ECCV 2012)."""
+"""Filling what no frame shows: smoothly, with the detail of shifted copies of the rest (He and Sun, ECCV 2012)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ _CONTRAST_SIGMA = 3.0
 _INSIDE = 13
 """Pixels from the border of what is known within which contrast is not measured."""
 _OVERLAP = 4
-"""Working pixels around the hole that are filled too, to compare with what is known and to blend over."""
+"""Working pixels around the hole that are filled too, to blend over."""
+_DETAIL_SIGMA = 5.0
+"""Working pixels: what is larger than this is not texture; the smooth fill gives it."""
 _SEAM_SIGMA = 0.8
 """Working pixels: blurs the joints between the copied pieces."""
 
@@ -31,7 +33,7 @@ def local_contrast(image: UInt8[np.ndarray, "h w 3"], known: Bool[np.ndarray, "h
 def continue_texture(
     image: UInt8[np.ndarray, "h w 3"], unknown: Bool[np.ndarray, "h w"], needed: Bool[np.ndarray, "h w"], side: int
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Fill ``unknown``: with pieces of the rest of the image where ``needed``, smoothly elsewhere.
+    """Fill ``unknown`` smoothly, with the detail of pieces of the rest of the image where ``needed``.
 
     Args:
         image: Known outside ``unknown``.
@@ -55,10 +57,9 @@ def continue_texture(
     if filled is None:
         return smooth
     filled = blur(filled.astype(np.float32), _SEAM_SIGMA)
-    # On the overlap both the truth and the fill are known: their difference, continued inwards, removes the step.
-    rim = wide & ~missing_small & ~useless_small
-    step = smooth_fill(np.where(rim[..., None], small.astype(np.float32) - filled, 0), ~rim)
-    filled = cv2.resize(filled + step, (part.shape[1], part.shape[0]), interpolation=cv2.INTER_CUBIC)
+    # Only the detail of the pieces is taken: their light and large shapes belong elsewhere.
+    detail = filled - blur(filled, _DETAIL_SIGMA)
+    filled = part + cv2.resize(detail, (part.shape[1], part.shape[0]), interpolation=cv2.INTER_CUBIC)
     fade = np.clip(cv2.distanceTransform((~missing).astype(np.uint8), cv2.DIST_L2, 3) * scale / _OVERLAP, 0, 1)
     fade = np.where(useless, 1, fade)[..., None].astype(np.float32)
     known = ~(missing | useless)[..., None]

@@ -31,7 +31,7 @@ from gswap.pipeline.masking import Subject, cut, subject_of
 from gswap.segmentation.config import SegmentationConfig
 from gswap.segmentation.hole import hole_mask, within
 from gswap.segmentation.layout import face_axes, face_unit
-from gswap.segmentation.plate import PlateBuilder, sample_frames
+from gswap.segmentation.plate import PlateBuilder, ShotPlate, sample_frames
 
 RIM = 0.3
 """Face units around the person within which the plate's flicker is compared with the background's own."""
@@ -180,9 +180,10 @@ def measure_masks(clip: TrueClip, faces: FaceTrack, body: BodyTrack) -> tuple[di
         for t in subject.usable_frames():
             found[t] = subject.mask(t, segmenter, subject.sample(t, work[t], matte), found.__getitem__)
     middle = time.process_time()
-    plates = make_plates(subject, work, found)
+    plates, shots = make_plates(subject, work, found)
     stop = time.process_time()
-    out = mask_figures(clip, subject, found) | plate_figures(clip, subject, found, *plates)
+    seen = {t: shots[t].behind(t, work[t], mask.person < 1)[1] for t, mask in found.items()}
+    out = mask_figures(clip, subject, found) | plate_figures(clip, subject, found, plates, seen)
     count = len(clip)
     return out | {"long hair": segmenter.long_hair}, {
         "masks": (middle - start) / count,
@@ -192,9 +193,9 @@ def measure_masks(clip: TrueClip, faces: FaceTrack, body: BodyTrack) -> tuple[di
 
 def make_plates(
     subject: Subject, work: list[RgbImage], masks: dict[int, Masks]
-) -> tuple[dict[int, RgbImage], dict[int, np.ndarray]]:
-    """The plate of every frame, and where its background was revealed by other frames."""
-    plates, seen = {}, {}
+) -> tuple[dict[int, RgbImage], dict[int, ShotPlate]]:
+    """The plate of every frame, and its shot's."""
+    plates, shots = {}, {}
     for shot in subject.faces.shots:
         usable = [t for t in masks if shot.start <= t < shot.stop]
         builder = PlateBuilder(subject.window, shot, subject.cfg.plate)
@@ -204,8 +205,8 @@ def make_plates(
         built = builder.build()
         for t in usable:
             plates[t] = built.plate(t, work[t], masks[t], subject.landmarks(t))
-            seen[t] = built.behind(t, work[t], masks[t].person < 1)[1]
-    return plates, seen
+            shots[t] = built
+    return plates, shots
 
 
 def mask_figures(clip: TrueClip, subject: Subject, masks: dict[int, Masks]) -> dict[str, Any]:
