@@ -33,7 +33,8 @@ def person_around(image: RgbImage, landmarks: Float[np.ndarray, "478 3"], matte:
     """
     height, width = image.shape[:2]
     longest, unit = max(height, width), face_unit(landmarks)
-    side = round(_SIDE * unit)
+    # A narrow image may leave parts of the square empty; the head of a low one is as high as the image.
+    side = min(round(_SIDE * unit), height)
     if longest <= _LARGER * side:
         if longest < _SQUEEZE * min(height, width):
             return matte(image)
@@ -53,8 +54,7 @@ def person_around(image: RgbImage, landmarks: Float[np.ndarray, "478 3"], matte:
 
 def _offset(middle: float, side: int, length: int) -> int:
     """Where a square begins on an axis: inside the image if it fits; else it holds the whole axis."""
-    start = middle - side / 2
-    return int(np.clip(start, min(0, length - side), max(0, length - side)))
+    return int(np.clip(middle - side / 2, min(0, length - side), max(0, length - side)))
 
 
 def _on_square(image: RgbImage, x: int, y: int, side: int, matte: PersonMatte) -> SoftMask:
