@@ -13,7 +13,17 @@ from tiny_models import SIDE, quiet
 
 from gswap.foundation.errors import InputError
 from gswap.foundation.types import PhotoSet
-from gswap.swap.diffusion.adapt import BEST, CHECKPOINT, Variants, adapt, encode_variants, optimizer_class
+from gswap.swap.diffusion.adapt import (
+    BEST,
+    CHECKPOINT,
+    Variants,
+    _resume,
+    _State,
+    _write_checkpoint,
+    adapt,
+    encode_variants,
+    optimizer_class,
+)
 from gswap.swap.diffusion.config import AdaptConfig, SampleConfig
 from gswap.swap.diffusion.models import load_generator, merge_adapter
 from gswap.swap.diffusion.sample import Canvas, paint, predict
@@ -164,6 +174,34 @@ def test_8_bit_adam_is_for_a_whole_unet_on_cuda_where_it_is_installed(monkeypatc
     assert optimizer_class(full, cuda=False) is torch.optim.AdamW
     assert optimizer_class(CFG, cuda=True) is torch.optim.AdamW
     assert optimizer_class(dataclasses.replace(full, low_memory=False), cuda=True) is torch.optim.AdamW
+
+
+class Counting(torch.optim.SGD):
+    """Keeps what 8-bit Adam keeps: a plain number and bytes."""
+
+    def step(self, closure=None):
+        super().step(closure)
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                state["step"] = state.get("step", 0) + 1
+                state["state1"] = torch.full((3,), state["step"], dtype=torch.uint8)
+
+
+def test_a_checkpoint_keeps_plain_numbers_and_bytes_of_an_optimizer(tmp_path):
+    weight = torch.nn.Parameter(torch.ones(3))
+    first = Counting([weight], lr=0.1)
+    for _ in range(2):
+        weight.grad = torch.ones(3)
+        first.step()
+    _write_checkpoint(tmp_path / CHECKPOINT, {"w": weight}, first, _State(2, [0.5, 0.4], []))
+    other = torch.nn.Parameter(torch.zeros(3))
+    second = Counting([other], lr=0.1)
+    state = _resume(tmp_path / CHECKPOINT, {"w": other}, second)
+    assert state.step == 2 and torch.equal(other, weight)
+    other.grad = torch.ones(3)
+    second.step()
+    assert second.state[other]["step"] == 3 and second.state[other]["state1"].tolist() == [3, 3, 3]
 
 
 def test_a_stopped_training_goes_on_to_the_same_bytes(folders, sources, background, tmp_path):

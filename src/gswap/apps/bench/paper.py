@@ -162,7 +162,7 @@ def _generate(cfg: PaperBenchConfig, generator: Any) -> tuple[float, int, str]:
     if cfg.method == "lora":
         generator.unet.fuse_lora(adapter_names=[ADAPTER])
         generator.unet.unload_lora()
-    generator.unet.requires_grad_(False).to(generator.dtype)
+    torch.nn.Module.to(generator.unet.requires_grad_(False), generator.dtype)
     if cfg.compile:
         generator.unet, generator.controlnet = torch.compile(generator.unet), torch.compile(generator.controlnet)
     side = _side(cfg)

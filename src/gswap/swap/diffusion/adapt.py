@@ -286,9 +286,12 @@ def _write_adapter(generator: Generator, trained: dict[str, torch.nn.Parameter],
 
 def _write_checkpoint(path: Path, trained: dict[str, torch.nn.Parameter], optimizer: Any, state: _State) -> None:
     arrays = {f"weight/{name}": p.detach().cpu().numpy() for name, p in trained.items()}
+    numbers: dict[str, float] = {}
     for index, slots in optimizer.state_dict()["state"].items():
         arrays |= {f"optimizer/{index}/{k}": v.cpu().numpy() for k, v in slots.items() if isinstance(v, Tensor)}
+        numbers |= {f"{index}/{k}": v for k, v in slots.items() if isinstance(v, (int, float))}
     meta = {"step": state.step, "losses": state.losses, "identities": state.identities, "best": state.best}
+    meta["numbers"] = numbers
     write_arrays(path, arrays, meta)
 
 
@@ -297,7 +300,10 @@ def _resume(path: Path, trained: dict[str, torch.nn.Parameter], optimizer: Any) 
     if not path.exists():
         return _State(0, [], [])
     arrays, meta = read_arrays(path)
-    slots: dict[int, dict[str, Tensor]] = {}
+    slots: dict[int, dict[str, Any]] = {}
+    for name, number in meta["numbers"].items():  # 8-bit Adam counts its steps in a plain number
+        index, slot = name.split("/")
+        slots.setdefault(int(index), {})[slot] = number
     with torch.no_grad():
         for name, value in arrays.items():
             kind, rest = name.split("/", 1)
