@@ -18,6 +18,7 @@ from gswap.media.encoders import check_output
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
 from gswap.media.scenes import ShotDetector, is_duplicate
+from gswap.media.sequences import read_mask_sequence
 from gswap.media.write import encode_rgb
 from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.perception.clip import choose_person, find_people, follow
@@ -26,23 +27,41 @@ from gswap.pipeline.masking import cut, subject_of
 from gswap.pipeline.observer import StepObserver
 from gswap.pipeline.steps.perceive import person_choice
 from gswap.pipeline.steps.track import BODY
+from gswap.segmentation.adapters.user import with_user_head
 
 OUTLINES = {"person": (230, 230, 230), "neck": (70, 200, 255), "head": (255, 220, 40)}
 """Colours of the masks' outlines; later ones are drawn over earlier ones."""
 
 
-def write_overlay(clip: Path, out: Path, person: str | None, *, overwrite: bool, observer: StepObserver) -> None:
+def write_overlay(
+    clip: Path,
+    out: Path,
+    person: str | None,
+    *,
+    observer: StepObserver,
+    overwrite: bool = False,
+    user_masks: Path | None = None,
+) -> None:
     """Track a clip and draw what was found.
+
+    Args:
+        clip: The clip.
+        out: The video to write.
+        person: A number or a photo, as for a job.
+        observer: Is told about the progress.
+        overwrite: Replace ``out``.
+        user_masks: Folder of head masks, shown in the place of ours.
 
     Raises:
         OutputError: ``out`` exists.
-        InputError: No face, or several people and none chosen.
+        InputError: No face, or several people and none chosen; the masks do not fit the clip.
     """
     if out.exists() and not overwrite:
         raise OutputError("The output already exists.", hint="Give --overwrite to replace it.", path=out)
     settings = Settings()
     info = probe(clip, settings.limits)
     check_output(info, out)
+    user = None if user_masks is None else read_mask_sequence(user_masks, info.frame_count, (info.width, info.height))
 
     def images() -> Iterator[RgbImage]:
         with VideoReader(info) as reader:
@@ -87,11 +106,14 @@ def write_overlay(clip: Path, out: Path, person: str | None, *, overwrite: bool,
                 yield image
                 continue
             sample = subject.sample(t, cut(image, subject.window, t), matte)
-            last = {t: subject.mask(t, segmenter, sample, last.__getitem__)}
+            masks = subject.mask(t, segmenter, sample, last.__getitem__)
+            if user is not None:
+                masks = with_user_head(masks, cut(user[t], subject.window, t))
+            last = {t: masks}
             camera = Camera(float(body.focal[t]), info.width / 2, info.height / 2, info.width, info.height)
             mesh = model.pose(body, rest, t)
             picture = draw_overlay(image, mesh, model, camera, faces.landmarks[t], float(body.confidence[t]))
-            draw_masks(picture, last[t], subject.window, t)
+            draw_masks(picture, masks, subject.window, t)
             yield picture
 
     with MediaPipeMatte() as matte:
@@ -103,5 +125,6 @@ def draw_masks(image: RgbImage, masks: Masks, window: Window, t: int) -> None:
     for name, colour in OUTLINES.items():
         inside = (getattr(masks, name) > 127).astype(np.uint8)
         lines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        placed = [np.round(line / window.scale + (window.x[t], window.y[t])).astype(np.int32) for line in lines]
+        corner = (window.x[t] - 0.5, window.y[t] - 0.5)
+        placed = [np.round((line + 0.5) / window.scale + corner).astype(np.int32) for line in lines]
         cv2.polylines(image, placed, True, colour, max(round(1 / window.scale), 1), cv2.LINE_AA)

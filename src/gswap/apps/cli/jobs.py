@@ -201,6 +201,8 @@ class Track:
     """The overlay video to write."""
     person: str | None = None
     """Which person of the clip: a number, or a photo of them."""
+    masks: Path | None = None
+    """Folder of head masks of the clip, one image per frame, shown in place of ours."""
     overwrite: bool = False
     """Replace the output if it exists."""
     json: bool = False
@@ -212,7 +214,9 @@ class Track:
         """Do it."""
         from gswap.pipeline.overlay import write_overlay
 
-        write_overlay(self.clip, self.out, self.person, overwrite=self.overwrite, observer=terminal)
+        write_overlay(
+            self.clip, self.out, self.person, observer=terminal, overwrite=self.overwrite, user_masks=self.masks
+        )
         terminal.emit("result", out=str(self.out))
         terminal.say(str(self.out))
         return 0

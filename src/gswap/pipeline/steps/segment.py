@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -81,19 +80,17 @@ class _Segmenting:
         """Store the masks; returns whether the hair is long."""
         subject, images = self.subject, self.stores["rgb"]
         segmenter = subject.segmenter(images.__getitem__, matte)
-        user: Iterator[np.ndarray] | None = None
-        parse = self.parse
+        parse, user = self.parse, None
         if self.job.masks is not None:
-            user = iter(read_mask_sequence(self.job.masks, len(self.faces), self.frame_size))
+            user = read_mask_sequence(self.job.masks, len(self.faces), self.frame_size)
         names = ("head", "neck", "person")
         for t in range(len(self.faces)):
-            given = next(user) if user is not None else None
             if subject.usable(t) and not all(t in self.stores[n] for n in names):
                 masks = subject.mask(t, segmenter, subject.sample(t, images[t], matte), self.masks)
                 if parse is not None:
                     masks = with_parsed_head(masks, parse(images[t], subject.landmarks(t)))
-                if given is not None:
-                    masks = with_user_head(masks, cut(given, self.window, t))
+                if user is not None:
+                    masks = with_user_head(masks, cut(user[t], self.window, t))
                 for name in names:
                     self.stores[name].write(t, getattr(masks, name))
             self.context.progress(t + 1, len(self.faces), "masks")
