@@ -1,8 +1,14 @@
+import dataclasses
+
+import cv2
 import numpy as np
 import pytest
+from swap_scenes import body_track, render
 
+from gswap.swap.config import SwapConfig
 from gswap.swap.embedded.neck import JAW_SLOPE, below_jaw
-from gswap.swap.embedded.regions import FaceRuler
+from gswap.swap.embedded.regions import FaceRuler, Turn
+from gswap.swap.embedded.swapper import EmbeddedSwapper
 
 SIDE = 200
 ROLLS = [0.0, 20.0]
@@ -48,3 +54,45 @@ def test_hair_or_a_wider_jaw_leaves_the_neck_alone():
     neck = (height < 0.25) & (np.abs(lateral) < 0.4)
     assert below_jaw(neck, (np.abs(lateral) < 0.5), ruler(0))[neck].all()
     assert below_jaw(neck, np.zeros_like(neck), ruler(0))[neck].all()
+
+
+TURNED = np.radians([50.0, -50.0])
+
+
+@pytest.fixture(scope="module")
+def turned(model):
+    """A head turned far to both sides, and the head swapper with photos of somebody else turned nearly as far."""
+    still = np.zeros(2)
+    clip = render(model, body_track(model, TURNED, still, still))
+    shape = model.coefficients(local={"chin-width-incr": -0.2, "nose-scale-horiz-incr": 0.2})
+    other = dataclasses.replace(model.neutral_shape(), coefficients=shape)
+    track = body_track(model, np.radians([0.0, 42.0, -42.0]), np.zeros(3), np.zeros(3), other)
+    photos = render(model, track, skin=(120, 82, 60), backdrop=(60, 160, 80))
+    cfg = SwapConfig()
+    return clip, EmbeddedSwapper(
+        clip.target(), clip.faces, clip.body, photos.photos(), photos.faces, photos.body, model, cfg
+    )
+
+
+@pytest.mark.parametrize("t", [0, 1])
+def test_a_turned_head_has_no_gap_between_jaw_and_neck_and_keeps_its_lips(turned, t):
+    clip, swapper = turned
+    frame = swapper.frame(t)
+    was = cv2.erode(np.maximum(clip.head[t], clip.neck[t]), np.ones((9, 9), np.uint8)) > 0
+    covered = np.maximum(frame.head, frame.neck)[was] > 128
+    assert covered.mean() > 0.97
+    lips = np.rint(clip.faces.landmarks[t, [0, 13, 14, 17], :2] - 0.5).astype(int)
+    inwards = np.sign(clip.faces.landmarks[t, 234, 0] + clip.faces.landmarks[t, 454, 0] - 2 * lips[:, 0]).astype(int)
+    assert (frame.head[lips[:, 1], lips[:, 0] + 4 * inwards] > 200).all()
+
+
+def test_the_shown_side_of_a_turned_head_is_that_of_its_near_ear(turned):
+    clip, _ = turned
+    sides = []
+    for points in clip.faces.landmarks[:, :, :2]:
+        r = FaceRuler.of(points)
+        turn = Turn.of(points, r)
+        ears = r.measure(points[[234, 454]])[1]
+        assert turn.side == np.sign(ears[np.abs(ears).argmax()]) and turn.amount > 0.9
+        sides.append(turn.side)
+    assert sides[0] == -sides[1]

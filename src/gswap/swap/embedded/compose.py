@@ -11,7 +11,7 @@ from jaxtyping import Float
 from gswap.foundation.imaging import blur, disc, over
 from gswap.foundation.landmarks import face_height, face_width
 from gswap.foundation.types import Camera
-from gswap.swap.embedded.regions import FaceRuler, Points2, oval_mask
+from gswap.swap.embedded.regions import FaceRuler, Points2, Turn, oval_mask
 
 GRID = 16
 """Crops are multiples of this large, so that half and quarter resolutions line up."""
@@ -92,11 +92,11 @@ def kept_torso(
     """
     h, w = person.shape
     ruler = FaceRuler.of(points)
-    height, _ = ruler.axes(h, w)
+    height, lateral = ruler.grid(h, w)
     face = cv2.dilate((oval_mask(points, h, w) > 0.3).astype(np.uint8), disc(0.055 * ruler.width))
     keep = (height < KEEP_BELOW) & (person > 0.5) & (face == 0)
-    if long_hair:
-        keep &= cv2.dilate(head, disc(0.03 * ruler.width)) < 0.5
+    nape = (height > 0) & (Turn.of(points, ruler).side * lateral > 0)  # a turned head shows its short hair there
+    keep &= (cv2.dilate(head, disc(0.03 * ruler.width)) < 0.5) | ~(nape | long_hair)
     return blur(keep.astype(np.float32), 1.0)
 
 

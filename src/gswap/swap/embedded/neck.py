@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from gswap.foundation.imaging import blur, disc, fill_polygon, largest_component, smooth_fill
 from gswap.foundation.landmarks import JAW
-from gswap.swap.embedded.regions import LOG_FLOOR, FaceRuler, Points2, mean_log, oval_mask
+from gswap.swap.embedded.regions import LOG_FLOOR, FaceRuler, Points2, Turn, mean_log, oval_mask
 
 HALF = 2
 """Masks are computed at half the resolution, the smooth fill at a quarter."""
@@ -21,6 +21,12 @@ NECK_TOP, NECK_HALF_WIDTH = 0.12, 0.62
 """Where neck is looked for: below this height over the chin (face heights), this close to the axis (face widths)."""
 FILL_TOP, FILL_HALF_WIDTH = 0.25, 0.5
 """Where the part hidden by the target's chin is filled."""
+TURNED_FILL_TOP = 0.5
+"""On the side that a turned head shows, the neck is filled up to its ear."""
+LEAST_WIDTH = 0.8
+"""A face counts as at least this wide for its height, however turned."""
+SHADOW_REACH = 0.09
+"""Gaps of the neck narrower than twice this are the chin's shadow, face widths."""
 CHIN_MARGIN = 0.075
 """This close to the target's face its jaw line shows, and the neck is filled instead, face widths."""
 JAW_SLOPE = 0.3
@@ -69,7 +75,8 @@ def build_neck(
     recoloured = np.clip((image + LOG_FLOOR) * np.exp(gain).astype(np.float32) - LOG_FLOOR, 0, 255)
     core, own, region = _areas(target, person, target_points, target_skin)
     new_head = cv2.resize(head_alpha, core.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
-    within = below_jaw(region, new_head, FaceRuler.of(target_points, 1 / HALF))
+    ruler2 = FaceRuler.of(target_points, 1 / HALF)
+    within = below_jaw(region, new_head, ruler2, Turn.of(target_points / HALF, ruler2).side)
     beyond, region = region & ~within, region & within
     if not core.any():
         empty = np.zeros((h, w), np.float32)
@@ -92,7 +99,7 @@ def build_neck(
 
 
 def below_jaw(
-    neck: Bool[np.ndarray, "h w"], new_head: Bool[np.ndarray, "h w"], ruler: FaceRuler
+    neck: Bool[np.ndarray, "h w"], new_head: Bool[np.ndarray, "h w"], ruler: FaceRuler, shown: int = 0
 ) -> Bool[np.ndarray, "h w"]:
     """Where the neck of a new head may be: its sides come out from under the jaw and do not stick out with a corner.
 
@@ -102,15 +109,13 @@ def below_jaw(
         neck: All that could be neck.
         new_head: The new head with its hair; long hair hides the sides.
         ruler: The target's.
+        shown: Side that a turned head shows (``Turn.side``): there the back of the neck is seen, which no jaw covers.
     """
     h, w = neck.shape
-    rows, columns = np.mgrid[:h, :w]
-    height, lateral = (
-        values.reshape(h, w) for values in ruler.measure(np.stack([columns.ravel(), rows.ravel()], 1) + 0.5)
-    )
+    height, lateral = ruler.grid(h, w)
     slope = JAW_SLOPE * ruler.height / ruler.width
     within = np.ones((h, w), bool)
-    for side in (-1, 1):
+    for side in {-1, 1} - {shown}:
         bare = neck & ~new_head & (side * lateral > 0)
         if not bare.any():
             continue
@@ -136,9 +141,9 @@ def _areas(target, person, points, skin) -> tuple[Bool[np.ndarray, "h2 w2"], ...
     inside = cv2.resize(person, size, interpolation=cv2.INTER_AREA) > 0.5
     scaled = points / HALF
     ruler = FaceRuler.of(points, 1 / HALF)
-    height, lateral = ruler.axes(size[1], size[0])
+    height, lateral, fill_top = _neck_axes(scaled, ruler, size)
     face = oval_mask(scaled, size[1], size[0])
-    seen = inside & (face < 0.02) & (height < NECK_TOP) & (lateral < NECK_HALF_WIDTH)
+    seen = inside & (face < 0.02) & (height < fill_top - FILL_TOP + NECK_TOP) & (lateral < NECK_HALF_WIDTH)
     seen = cv2.erode(seen.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
     face_skin = cv2.resize(skin.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
@@ -149,16 +154,38 @@ def _areas(target, person, points, skin) -> tuple[Bool[np.ndarray, "h2 w2"], ...
     behind = np.zeros(core.shape, bool)
     ys, xs = np.nonzero(core)
     if len(xs) > 10:
-        corners = np.vstack([np.stack([xs, ys], -1)[::3] + 0.5, scaled[list(JAW[4:-4])]])
+        jaw = JAW[1:-1] if fill_top.max() > FILL_TOP else JAW[4:-4]
+        corners = np.vstack([np.stack([xs, ys], -1)[::3] + 0.5, scaled[list(jaw)]])
         outline = cv2.convexHull(corners.astype(np.float32))[:, 0]
         behind = fill_polygon(outline, size[1], size[0]) > 0.5
     core = cv2.morphologyEx(core, cv2.MORPH_OPEN, kernel) > 0
     chin = cv2.dilate((face > 0.02).astype(np.uint8), disc(0.03 * ruler.width)) > 0
-    hidden = behind & inside & (height < FILL_TOP) & (lateral < FILL_HALF_WIDTH) & (chin | skin_coloured)
+    nape = (fill_top > FILL_TOP) & (height > FILL_TOP - NECK_TOP)
+    hidden = behind & inside & (height < fill_top) & (lateral < FILL_HALF_WIDTH) & (chin | skin_coloured | nape)
     region = cv2.morphologyEx((core | hidden).astype(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
+    shadow = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_CLOSE, disc(SHADOW_REACH * ruler.width)) > 0
+    region |= shadow & behind & inside
     below_chin = cv2.dilate((face > 0.02).astype(np.uint8), disc(2 * CHIN_MARGIN * ruler.width)) == 0
     own = (cv2.dilate(core.astype(np.uint8), disc(0.03 * ruler.width)) > 0) & below_chin
     return core, own, region
+
+
+def _neck_axes(points: Points2, ruler: FaceRuler, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every pixel: height over the chin, distance from the neck's axis, height up to which the neck is filled.
+
+    The neck of a turned head is not under its chin but under its jaw corners, meets the near jaw up to the ear, and is
+    seen as far as its nape.
+    """
+    w, h = size
+    height, lateral = ruler.grid(h, w)
+    turn = Turn.of(points, ruler)
+    fill_top = np.where(
+        turn.side * lateral > 0, FILL_TOP + turn.amount * (TURNED_FILL_TOP - FILL_TOP), np.float32(FILL_TOP)
+    )
+    width = max(ruler.width, LEAST_WIDTH * ruler.height) / ruler.width
+    away = np.abs(lateral - turn.axis) / width
+    shown = turn.side * (lateral - turn.axis) > 0
+    return height, np.where(shown, away / (1 + turn.amount), away), fill_top
 
 
 def _like_skin(lab: Float[np.ndarray, "h w 3"], skin: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:

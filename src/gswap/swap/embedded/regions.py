@@ -16,6 +16,7 @@ from gswap.foundation.landmarks import (
     EYE_LEFT,
     EYE_RIGHT,
     FOREHEAD_TOP,
+    JAW,
     LIPS_OUTER,
     OVAL,
 )
@@ -23,7 +24,13 @@ from gswap.foundation.landmarks import (
 Points2 = Float[np.ndarray, "478 2"]
 Mask = Float[np.ndarray, "h w"]
 
+MUZZLE = (*LIPS_OUTER, 2, 94, 98, 327, 18, 83, 313, 199, 200, 175, CHIN)
+NOSE = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2, 98, 327, 129, 358)
+"""Parts of the face that stand out beyond its oval when the head is turned."""
 MOUTH_HULL = (*LIPS_OUTER, 164, 18, 200, 57, 287, 43, 273)
+TURN = (0.1, 0.3)
+"""Distances of the middle of the jaw's corners from the chin's axis between which a head begins to be turned and is,
+face widths."""
 LOG_FLOOR = 4.0
 """Added to 8-bit levels before a logarithm, so that noise in the dark is not amplified."""
 
@@ -57,6 +64,34 @@ class FaceRuler:
         x, y = (np.asarray(points) - self.chin).T
         return (x * self.up[0] + y * self.up[1]) / self.height, (y * self.up[0] - x * self.up[1]) / self.width
 
+    def grid(self, height: int, width: int) -> tuple[Mask, Mask]:
+        """:meth:`measure` of every pixel."""
+        rows, columns = np.mgrid[:height, :width]
+        up, out = self.measure(np.stack([columns.ravel(), rows.ravel()], 1) + 0.5)
+        return up.reshape(height, width).astype(np.float32), out.reshape(height, width).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a turned head shows one side of its neck."""
+
+    side: int
+    """Sign of the signed distances (:meth:`FaceRuler.measure`) on the side that is shown; 0 = frontal."""
+    amount: float
+    """0 to 1."""
+    axis: float
+    """Where the neck's axis is, signed, face widths."""
+    corner: float
+    """Distance of the jaw's corner on the shown side, face widths."""
+
+    @classmethod
+    def of(cls, points: Points2, ruler: FaceRuler) -> Turn:
+        """Of a face: in frontal pictures the middle of the jaw's corners is above the chin, in turned ones behind."""
+        corners = ruler.measure(points[[JAW[4], JAW[-5]]])[1]
+        behind = float(corners.mean())
+        amount = float(np.clip((abs(behind) - TURN[0]) / (TURN[1] - TURN[0]), 0, 1))
+        return cls(int(np.sign(behind)) if amount else 0, amount, amount * behind, float(np.abs(corners).max()))
+
 
 def hull(points: Points2, indices: tuple[int, ...], height: int, width: int) -> Mask:
     """Convex hull of some landmarks, 1 inside."""
@@ -65,8 +100,9 @@ def hull(points: Points2, indices: tuple[int, ...], height: int, width: int) -> 
 
 
 def oval_mask(points: Points2, height: int, width: int) -> Mask:
-    """The face from jaw to forehead, 1 inside."""
-    return fill_polygon(points[list(OVAL)], height, width)
+    """The face from jaw to forehead, with nose, lips and chin of a turned head; 1 inside."""
+    oval = fill_polygon(points[list(OVAL)], height, width)
+    return np.maximum(oval, np.maximum(hull(points, NOSE, height, width), hull(points, MUZZLE, height, width)))
 
 
 def skin_mask(points: Points2, height: int, width: int) -> Bool[np.ndarray, "h w"]:

@@ -28,6 +28,8 @@ from gswap.swap.embedded.trim import trim
 
 NEGLIGIBLE = 0.02
 """Photos with less weight than this are left out of a cross-fade."""
+OUTLINE_VOTE = 4
+"""Exponent of the photos' weights where they vote on the outline: a minor photo leaves no ghost of its hair."""
 
 
 class FrameChoice(TypedDict):
@@ -170,11 +172,12 @@ class EmbeddedSwapper:
         part = geometry.crop(box)
         chosen = np.flatnonzero(weights > NEGLIGIBLE)
         shares = weights[chosen] / weights[chosen].sum()
+        outline = shares**OUTLINE_VOTE / (shares**OUTLINE_VOTE).sum()
         h, w = part.face.face.shape
         colour = np.zeros((h, w, 3), np.float32)
-        alpha = np.zeros((h, w), np.float32)
+        alpha, total = np.zeros((h, w), np.float32), np.zeros((h, w), np.float32)
         density = np.zeros(part.cosine.shape, np.float32)
-        for share, i in zip(shares, chosen, strict=True):
+        for share, vote, i in zip(shares, outline, chosen, strict=True):
             photo = self.plan.photos[i]
             mapping = self._map(t, part, int(i))
             matte = _look_up(photo.alpha, mapping, cv2.INTER_LINEAR)
@@ -186,10 +189,11 @@ class EmbeddedSwapper:
             cover = matte.astype(np.float32) * np.float32(share / 255)
             weight = cover + np.float32(1e-3 * share)  # colours stay defined where no photo covers
             colour += warped * weight[..., None]
-            alpha += cover
+            total += weight
+            alpha += matte.astype(np.float32) * np.float32(vote / 255)
             scale = geometry.face_width / photo.face_width
             density += np.float32(share * scale) * sampling_density(mapping)
-        return colour / (alpha + np.float32(1e-3))[..., None], alpha, density
+        return colour / total[..., None], alpha, density
 
     def _map(self, t: int, part: Geometry, i: int) -> Float[np.ndarray, "h w 2"]:
         plan = self.plan

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from gswap.foundation.imaging import blur, disc, largest_component
 from gswap.swap.config import TrimConfig
-from gswap.swap.embedded.regions import FaceRuler, Points2, nearest_known, oval_mask, skin_mask
+from gswap.swap.embedded.regions import FaceRuler, Points2, Turn, nearest_known, oval_mask, skin_mask
 
 HALF = 2
 """Fields of this module are computed at half the resolution."""
@@ -18,6 +18,9 @@ DARKER = 75.0
 """How much darker than the skin (8-bit L) a pixel beside the jaw may be."""
 OFF_THE_JAW = 0.10
 """Distance from the face from which a photo's pixels below the ears are surely not the head, face heights."""
+NAPE, NAPE_FADE = 0.25, 0.1
+"""A turned head keeps this much more of the photo's nape (face heights), from this far behind the jaw's corner on
+(face widths)."""
 HAZE = 0.4
 """Matte below which a skin edge is taken for background."""
 NECK_HALF_WIDTH = 0.9
@@ -62,7 +65,9 @@ def trim(
     else:
         beside = np.clip(height / 0.06, 0, 1)
         fade = fade * (1 - beside) + beside * _fall(reach, cfg.ear_fade)
-        below = blur((height < cfg.short_height).astype(np.float32), 0.03 * ruler.width)
+        below = blur(
+            (height < _lower_end(scaled, ruler, (size[1], size[0]), cfg)).astype(np.float32), 0.03 * ruler.width
+        )
         outside = (reach > OFF_THE_JAW) | (cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) < 0.5)
         collar = blur(_collar(lab, skin, height, distance, outside, cfg).astype(np.float32), 0.75)
         cut = 1 - (1 - below * (1 - fade)) * (1 - collar)
@@ -71,6 +76,14 @@ def trim(
         outline = alpha * (1 - cv2.resize(collar, (w, h), interpolation=cv2.INTER_LINEAR))
         colour = _defringe(outline, colour, points, cfg)
     return alpha * (1 - cv2.resize(cut, (w, h), interpolation=cv2.INTER_LINEAR)), colour
+
+
+def _lower_end(points: Points2, ruler: FaceRuler, size: tuple[int, int], cfg: TrimConfig) -> Float[np.ndarray, "h w"]:
+    """Height under which a short-haired head ends at its jaw; behind the jaw of a turned head is nape, which stays."""
+    turn = Turn.of(points, ruler)
+    _, lateral = ruler.grid(*size)
+    behind = np.clip((turn.side * lateral - turn.corner) / NAPE_FADE, 0, 1)
+    return cfg.short_height - turn.amount * NAPE * behind
 
 
 def _harden(alpha: Float[np.ndarray, "h w"], amount: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
