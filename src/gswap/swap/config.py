@@ -136,6 +136,8 @@ class SwapConfig:
     size over a painted cavity, the target's mouth, or a wholly painted one."""
     crop: tuple[float, float, float] = (1.0, 1.0, 0.9)
     """Head crop around the face mesh: sideways in fw; up and down in fh."""
+    calibrate: bool = True
+    """Correct how far lids and lips are moved by what the landmark detector reads off some frames of I_gen."""
     occluders: bool = True
     """Keep things in front of the target's face (they are where its masks leave the head out) in front."""
     retarget: RetargetConfig = field(default_factory=RetargetConfig)

@@ -17,13 +17,15 @@ from gswap.foundation.store import (
     write_face_track,
     write_json,
 )
-from gswap.foundation.types import BodyTrack, FaceTrack, SwapFrame, SwapSet, TargetSet
+from gswap.foundation.types import BodyTrack, FaceTrack, Progress, RgbImage, SwapFrame, SwapSet, TargetSet
+from gswap.perception.config import PerceptionConfig
 from gswap.perception.refine import refine_landmarks
 from gswap.pipeline.config import Job
 from gswap.pipeline.diffusing import Cast, coarse_reenactor, paint_clip, painter_config
 from gswap.pipeline.parts import body_model
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import segment
+from gswap.swap.embedded.calibrate import calibrated, calibration_frames
 from gswap.swap.embedded.swapper import EmbeddedSwapper
 from gswap.swap.generated import GeneratedFrames
 
@@ -61,6 +63,8 @@ def _run(context: StepContext) -> None:
         cfg = dataclasses.replace(job.settings.swap, mouth=job.mouth)
         model = body_model(job.parts.body)
         swapper = EmbeddedSwapper(target, faces, body, photos, photo_faces, photo_body, model, cfg)
+        if cfg.calibrate:
+            _calibrate(swapper, faces, job.settings.perceive, context.progress)
         make, advice = swapper.frame, swapper.advice()
         choices = {str(t): dict(swapper.choice(t)) for t in range(count) if body.valid[t]}
         if job.parts.swapper == "diffusion":
@@ -98,6 +102,27 @@ def _refined_faces(context: StepContext, faces: FaceTrack, body: BodyTrack, targ
     return read_face_track(path)
 
 
+class _Made:
+    """Frames of I_gen as an image store: made when they are asked for."""
+
+    def __init__(self, swapper: EmbeddedSwapper) -> None:
+        self._swapper = swapper
+
+    def __len__(self) -> int:
+        return len(self._swapper.plan.frames.valid)
+
+    def __getitem__(self, index: int, /) -> RgbImage:
+        return self._swapper.frame(index).rgb
+
+
+def _calibrate(swapper: EmbeddedSwapper, faces: FaceTrack, cfg: PerceptionConfig, progress: Progress) -> None:
+    """Let lids and lips be read off a few frames as they would come out, and correct the plan by that."""
+    window = swapper.target.window
+    hints = {t: window.to_work(t, faces.landmarks[t]) for t in calibration_frames(swapper.plan)}
+    readings = refine_landmarks(_Made(swapper), hints, cfg, progress=progress)
+    swapper.plan = calibrated(swapper.plan, readings)
+
+
 def leave_out(track: BodyTrack, folder: Path) -> BodyTrack:
     """The track without the frames of I_gen that are not good enough to learn from."""
     listed = folder / DROPPED
@@ -114,4 +139,4 @@ def load_swap(folders: dict[str, Path], count: int) -> SwapSet:
     return SwapSet(advice=tuple(read_json(folder / "swap.json")["advice"]), **stores)
 
 
-STEP = Step("swap", 4, ("ingest", "perceive", "track", "segment"), _config, _run)
+STEP = Step("swap", 5, ("ingest", "perceive", "track", "segment"), _config, _run)
