@@ -36,7 +36,8 @@ class ClipImages:
             from transformers.utils import logging
         except ImportError as error:
             raise MissingExtraError("CLIP", "diffusion") from error
-        shown = logging.get_verbosity()
+        shown, drawn = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
         logging.set_verbosity_error()  # the file also holds the text encoder, which is not wanted here
         try:
             self._model = CLIPVisionModelWithProjection.from_pretrained(
@@ -46,6 +47,8 @@ class ClipImages:
             raise WeightsError(f"Expected CLIP, found something else ({error}).", path=folder) from error
         finally:
             logging.set_verbosity(shown)
+            if drawn:
+                logging.enable_progress_bar()
         self._model.eval()
         side = self._model.config.image_size
         self._side = side if isinstance(side, int) else SIDE
