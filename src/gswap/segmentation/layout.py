@@ -22,6 +22,10 @@ NOSE_TO_HEIGHT = 1.64
 """Face height with the mouth closed over the distance from forehead to nose: opening the mouth moves only the chin."""
 WIDTH_TO_HEIGHT = 1.2
 """Face height over face width, roughly: turned and nodding faces keep their size by the larger of the two."""
+_THROAT_HEIGHT, _LARGEST_THROAT = -0.4, 0.35
+"""Height over the chin down to which the neck is looked at, and how far sideways its middle may lie."""
+_THROAT_TRUST = 0.6
+"""The fitted neck is less certain than the chin."""
 CROP_ABOVE, CROP_BELOW, CROP_BESIDE = 1.4, 3.2, 1.7
 """The crop around the centre of the face, in face units."""
 
@@ -141,6 +145,8 @@ class Layout:
     """Part of the posed body: nothing, head, neck or torso."""
     unit: float
     """Face unit in crop pixels."""
+    throat: float
+    """Where ``side`` the neck's middle lies below the chin: a turned head's chin is not above it."""
 
 
 def face_parts(model: BodyModel) -> Int[np.ndarray, " f"]:
@@ -157,11 +163,15 @@ def lay_out(sample: Sample, model: BodyModel, parts: Int[np.ndarray, " f"], face
     points = crop.points(sample.landmarks)
     height, side = face_axes(points, shape)
     seen = rasterize_mesh(sample.mesh.vertices, model.faces, crop.camera(sample.camera)).face
+    part = np.where(seen >= 0, parts[seen], NOTHING)
+    neck = side[(part == NECK_PART) & (height < 0) & (height > _THROAT_HEIGHT)]
+    throat = float(np.clip(_THROAT_TRUST * np.median(neck), -_LARGEST_THROAT, _LARGEST_THROAT)) if len(neck) else 0.0
     return Layout(
         crop=crop,
         height=height,
         side=side,
         face=fill_polygon(points[list(OVAL)], *shape),
-        part=np.where(seen >= 0, parts[seen], NOTHING),
+        part=part,
         unit=face_unit(points),
+        throat=throat,
     )

@@ -84,7 +84,7 @@ def _let_hair_fall(prior: Float[np.ndarray, "4 h w"], layout: Layout, side: Floa
     height = layout.height
     low = height < _LONG_JAW[1]
     hair = _LONG_HAIR * ramp(height, *_LONG_REACH) * ramp(side, *_LONG_SIDE)
-    throat = ramp(side, *_THROAT) * low
+    throat = ramp(np.abs(layout.side - layout.throat), *_THROAT) * low
     hair = np.where(throat > 0, hair * (1 - throat) + _THROAT_HAIR * throat, hair)
     hair = np.where(low & (layout.part != HEAD_PART), np.maximum(hair, prior[HEAD]), prior[HEAD])
     prior *= (1 - hair) / np.maximum(1 - prior[HEAD], 1e-6)
@@ -124,10 +124,10 @@ def skin_seeds(layout: Layout, points: Float[np.ndarray, "478 2"]) -> Float[np.n
 
 def hairless(layout: Layout, long_hair: bool) -> Float[np.ndarray, "h w"]:
     """1 where no hair can hang: everywhere below short hair, at the throat and far out below long hair."""
-    side = np.abs(layout.side)
     if not long_hair:
-        return np.ones(side.shape, np.float32)
-    return ((side > _HAIR_WIDTH) | (side < _BARE_THROAT)).astype(np.float32)
+        return np.ones(layout.side.shape, np.float32)
+    bare = np.abs(layout.side - layout.throat) < _BARE_THROAT
+    return ((np.abs(layout.side) > _HAIR_WIDTH) | bare).astype(np.float32)
 
 
 def hair_seeds(layout: Layout, person: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
