@@ -12,7 +12,7 @@ MouthSource = Literal["source", "target", "procedural"]
 class RetargetConfig:
     """How the target's expression is put on the source's face."""
 
-    smoothing: float = 0.6
+    smoothing: float = 0.4
     """Temporal Gaussian over the target's lifted landmarks, frames."""
     neutral_share: float = 0.25
     """Share of the images that are averaged to the neutral face."""
