@@ -8,7 +8,16 @@ from gswap.body.bias import apply_bias, measure_bias, retrack, retrack_fully
 from gswap.body.config import FitConfig
 from gswap.body.draw import draw_overlay
 from gswap.body.fit import fit_track, observe, runs, start
-from gswap.body.gauss_newton import Observations, Priors, States, linearise, project, solve_shot
+from gswap.body.gauss_newton import (
+    ACTIONS,
+    Observations,
+    Priors,
+    States,
+    bounded_step,
+    linearise,
+    project,
+    solve_shot,
+)
 from gswap.body.landmark_errors import head_axes, plain_errors, view_angles, view_features
 from gswap.body.landmark_model import gaze_rotation, landmark_model, landmark_weights
 from gswap.body.lids import follow_gaze
@@ -80,13 +89,13 @@ def seen_landmarks(model, truth: BodyTrack, noise=NOISE_PIXELS, seed=1) -> FaceT
     for t in range(count):
         posed = model.pose(truth, rest, t).vertices
         camera = (posed[model.landmark_triangles] * model.landmark_barycentric[..., None]).sum(1)
-        points[t, :, :2] = FOCAL * camera[:, :2] / camera[:, 2:] + np.array(SIZE) / 2
+        points[t, :, :2] = truth.focal[t] * camera[:, :2] / camera[:, 2:] + np.array(SIZE) / 2
         points[t, :, 2] = 0
         torso = rotvec_to_matrix(truth.rotation[t]) @ rotvec_to_matrix(truth.neck[t]).T
         nearest = [np.linalg.norm(rest.vertices - rest.joints[j], axis=1).argmin() for j in model.rig.shoulders]
         for k, (v, j) in enumerate(zip(nearest, model.rig.shoulders, strict=True)):
             joint = posed[v] + torso @ (rest.joints[j] - rest.vertices[v])
-            shoulders[t, k, :2] = FOCAL * joint[:2] / joint[2] + np.array(SIZE) / 2
+            shoulders[t, k, :2] = truth.focal[t] * joint[:2] / joint[2] + np.array(SIZE) / 2
     points[..., :2] += np.random.default_rng(seed).normal(0, noise, (count, 478, 2))
     return FaceTrack(
         landmarks=points,
@@ -386,3 +395,55 @@ def test_the_overlay_shows_mesh_landmarks_and_confidence(model, truth, faces):
     without = draw_overlay(image, mesh, model, camera, faces.landmarks[0])
     assert (drawn[0, :half] == drawn[0, 0]).all() and (drawn[0, half:] == without[0, half:]).all()
     assert (image == 40).all()
+
+
+def test_strong_perspective_moves_the_focal_length_towards_the_truth(model, truth):
+    near = replace(truth, focal=truth.focal / 2, translation=truth.translation * (1, 1, 0.5))
+    faces = seen_landmarks(model, near)
+    held = fit_track(faces, model, FitConfig())
+    free = fit_track(faces, model, FitConfig(focal_sigma=0.5))
+    assert np.ptp(free.focal) == 0, "one lens for a clip"
+    off = [abs(np.log(track.focal[0] / near.focal[0])) for track in (held, free)]
+    assert off[0] == pytest.approx(np.log(2)) and off[1] < 0.3 * off[0]
+    assert angle(near.rotation, free.rotation).mean() < angle(near.rotation, held.rotation).mean()
+
+
+def test_a_given_focal_length_and_those_of_photos_are_kept(model, faces):
+    wide = FitConfig(focal_sigma=0.5, iterations=1, key_frames=4)
+    part = replace(
+        faces,
+        shots=(Shot(0, 3),),
+        **{
+            name: getattr(faces, name)[:3]
+            for name in (
+                "landmarks",
+                "valid",
+                "confidence",
+                "bridged",
+                "duplicate",
+                "shoulders",
+                "embedding",
+                "sharpness",
+            )
+        },
+    )
+    assert (fit_track(part, model, wide, focal=900.0).focal == 900.0).all()
+    assert (fit_track(part, model, wide, photos=True).focal == wide.focal_ratio * SIZE[0]).all()
+
+
+def test_a_bounded_step_ends_at_the_constrained_minimum():
+    """Two actions that make up for each other: the one that would leave is held, and the other knows of it."""
+    n = ACTIONS.start + 2
+    hessian, minimum = np.eye(n), np.zeros(n)
+    hessian[-2:, -2:] = [[2.0, 1.9], [1.9, 2.0]]
+    minimum[-2:] = -0.4, 0.7
+    values = np.zeros(n)
+    values[-2:] = 0.1, 0.2
+    gradient = hessian @ (values - minimum)
+    step = bounded_step(lambda extra, right: np.linalg.solve(hessian + np.diag(extra), right), values, gradient)
+    first, second = (values + step)[-2:]
+    assert first == pytest.approx(0, abs=1e-6)
+    assert second == pytest.approx(0.7 + 1.9 / 2 * (-0.4), abs=1e-6)
+    clipped = np.clip(minimum[-2:], 0, 1)
+    cost = lambda x: 0.5 * (x - minimum[-2:]) @ hessian[-2:, -2:] @ (x - minimum[-2:])  # noqa: E731
+    assert cost(np.array([first, second])) < 0.5 * cost(clipped)

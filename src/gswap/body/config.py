@@ -13,7 +13,12 @@ class FitConfig:
     """How a body is fitted to face landmarks."""
 
     focal_ratio: float = 2.2
-    """Focal length in units of the image's longer side. A face does not determine it; give it when you know it."""
+    """Focal length to expect, in units of the image's longer side (phones: about 0.8 to 2, portraits: 2 to 4)."""
+    focal_sigma: float = 0.0
+    """How far a clip's focal length may differ from the expected one (of its logarithm); 0 holds it there.
+
+    A face determines it only when it is near the camera and turns; photos keep the expected one.
+    """
     shape_prior: float = 10.0
     """Strength of the prior that pulls the face towards the mean one, 1 = the spread of the model's people.
 
@@ -25,7 +30,7 @@ class FitConfig:
     """Strength of the prior against facial actions."""
     smoothness: float = 1.0
     """Strength of the temporal terms; 0 fits every frame on its own."""
-    iterations: int = 5
+    iterations: int = 3
     """Gauss-Newton steps of the final fit over all frames."""
     key_frames: int = 32
     """Frames from which shape and offsets are estimated."""

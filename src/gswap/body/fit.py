@@ -62,6 +62,8 @@ class FaceFit:
     observations: Observations
     index: Int[np.ndarray, "n"]
     """Which image of the track each state belongs to."""
+    zoom: float = 1.0
+    """Fitted over expected focal length; ``observations`` have the fitted one."""
 
 
 def fit_track(
@@ -91,8 +93,9 @@ def fit_track(
     lm = landmark_model(model)
     observations = observe(faces, cfg, focal)
     shots = () if photos else faces.shots or (Shot(0, len(faces)),)
-    fit = fit_faces(lm, observations, runs(faces, shots), cfg, progress=progress)
-    return assemble(fit, faces, observations.focal, lm, cfg, shots)
+    unknown = focal is None and not photos and cfg.focal_sigma > 0
+    fit = fit_faces(lm, observations, runs(faces, shots), cfg, find_focal=unknown, progress=progress)
+    return assemble(fit, faces, observations.focal * fit.zoom, lm, cfg, shots)
 
 
 def observe(faces: FaceTrack, cfg: FitConfig, focal: float | None) -> Observations:
@@ -135,9 +138,10 @@ def fit_faces(
     sequences: list[Int[np.ndarray, "n"]],
     cfg: FitConfig,
     *,
+    find_focal: bool = False,
     progress: Progress = no_progress,
 ) -> FaceFit:
-    """Shape, offsets, pose, gaze and actions from landmarks."""
+    """Shape, offsets, pose, gaze and actions from landmarks, and one focal length if it is to be found."""
     index = np.concatenate(sequences)
     lengths = np.cumsum([0, *map(len, sequences)])
     obs = observations.select(index)
@@ -149,10 +153,16 @@ def fit_faces(
     key_states, key_obs = states.select(keys), obs.select(keys)
     for _ in range(_START_STEPS):
         key_states = _each_alone(lm, shape, key_states, key_obs, priors)
+    zoom = 1.0
     for _ in range(_SHAPE_ROUNDS):
         slopes = lm.shape_slopes(shape.parameters)
         for _ in range(_STEPS_PER_SLOPE):
-            shape, key_states = solve_with_shape(lm, shape, key_states, key_obs, priors, slopes, cfg.shape_prior)
+            expected = (float(np.log(zoom)), cfg.focal_sigma) if find_focal else None
+            shape, key_states, factor = solve_with_shape(
+                lm, shape, key_states, key_obs, priors, slopes, cfg.shape_prior, expected
+            )
+            key_obs, zoom = key_obs.zoomed(factor), zoom * factor
+    obs, states = obs.zoomed(zoom), states.moved_away(zoom)
     wander = WANDER_SHARE * lm.body.landmark_spread[:SKIN_COUNT]
     sigma = np.hypot(OFFSET_SIGMA, wander) / np.sqrt(max(cfg.offset_prior, 1e-9))
     for _ in range(_OFFSET_ROUNDS):
@@ -168,7 +178,7 @@ def fit_faces(
             parts.append(solve_shot(lm, shape, states.select(part), obs.select(part), priors, cfg.smoothness))
             progress(step * len(index) + hi, total, "body")
         states = _join(parts)
-    return FaceFit(shape, states, obs, index)
+    return FaceFit(shape, states, obs, index, zoom)
 
 
 def start(lm: LandmarkModel, shape: FaceShape, obs: Observations, lengths: Int[np.ndarray, "r"]) -> States:

@@ -6,8 +6,9 @@ the eye distance, weighted robustly; priors and temporal terms are quadratic, so
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -42,6 +43,11 @@ ACCELERATION_SIGMA = (0.012, 0.012, 0.012, 1e-3, 1e-3, 3e-3)
 """Typical second difference from frame to frame of rotation (radians) and translation (metres)."""
 ACTION_CHANGE_SIGMA = 0.35
 GAZE_CHANGE_SIGMA = 0.25
+KNOWN_FOCAL = 1e-6
+"""Standard deviation of the logarithm of a focal length that is known."""
+LONGEST_ZOOM = 0.3
+"""Largest change of that logarithm in one step."""
+_BOUND_PASSES = 4
 _FROZEN = 1e12
 _GAZE_STEP = 1e-4
 
@@ -59,6 +65,10 @@ class Observations:
     def __len__(self) -> int:
         return len(self.trust)
 
+    def zoomed(self, factor: float) -> Observations:
+        """The same pictures, taken with a longer lens."""
+        return replace(self, focal=self.focal * factor)
+
     def select(self, index: np.ndarray) -> Observations:
         """Some of the images."""
         return Observations(self.landmarks[index], self.trust[index], self.focal[index], self.centre[index])
@@ -75,6 +85,10 @@ class States:
 
     def __len__(self) -> int:
         return len(self.rotation)
+
+    def moved_away(self, factor: float) -> States:
+        """All heads at another depth, as large in the picture through a lens longer by ``factor``."""
+        return replace(self, translation=self.translation * (1, 1, factor))
 
     def select(self, index: np.ndarray | slice) -> States:
         """Some of the images."""
@@ -104,6 +118,8 @@ class Linearised:
     """By a displacement of the landmark in head coordinates."""
     modes: Float[np.ndarray, "956 m"]
     """Directions in which landmarks err together, one standard deviation long."""
+    by_focal: Float[np.ndarray, "956"]
+    """By the logarithm of the focal length when the head moves away as much, so that it stays as large."""
 
     def informed(self, columns: Float[np.ndarray, "956 k"]) -> Float[np.ndarray, "956 k"]:
         """``columns`` times the inverse covariance of the residual (Woodbury's identity)."""
@@ -201,7 +217,12 @@ def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations:
     jacobian = np.concatenate([by_rotation, by_camera, by_gaze, by_actions], 2)
     modes = (lm.errors.frame @ axes).transpose(1, 2, 0).reshape(2 * COUNT, -1)
     return Linearised(
-        residual.ravel(), np.repeat(weight, 2), jacobian.reshape(2 * COUNT, -1), by_point, np.ascontiguousarray(modes)
+        residual=residual.ravel(),
+        weight=np.repeat(weight, 2),
+        jacobian=jacobian.reshape(2 * COUNT, -1),
+        point_jacobian=by_point,
+        modes=np.ascontiguousarray(modes),
+        by_focal=(focal * flat / scale + by_camera[:, :, 2] * states.translation[t, 2]).ravel(),
     )
 
 
@@ -286,7 +307,6 @@ def solve_shot(
     band = np.zeros((2 * n + 1, count * n))
     diagonal, near, far = _temporal_band(count, n, smoothness)
     gradients += _temporal_gradient(values, diagonal, near, far)
-    frozen = at_bound(values, gradients)
     hessians[:, range(n), range(n)] += 1e-9
     for i in range(n):
         band[: n - i, i::n] = hessians[:, i:, i].T
@@ -295,9 +315,42 @@ def solve_shot(
         band[n, : (count - 1) * n] = near.ravel()
     if count > 2:
         band[2 * n, : (count - 2) * n] = far.ravel()
-    band[0] += np.where(frozen.ravel(), _FROZEN, 0)
-    step = solveh_banded(band, -np.where(frozen, 0, gradients).ravel(), lower=True, overwrite_ab=True)
-    return States.unstack(values + step.reshape(count, n))
+
+    def solve(extra: np.ndarray, right: np.ndarray) -> np.ndarray:
+        held = band.copy()
+        held[0] += extra.ravel()
+        step = solveh_banded(held, right.ravel(), lower=True, overwrite_ab=True, check_finite=False)
+        return step.reshape(count, n)
+
+    return States.unstack(values + bounded_step(solve, values, gradients))
+
+
+def bounded_step(
+    solve: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    values: Float[np.ndarray, "*t n"],
+    gradient: Float[np.ndarray, "*t n"],
+) -> Float[np.ndarray, "*t n"]:
+    """Newton step that takes no action out of [0, 1].
+
+    Actions that would leave are held at their bound and the others solved again. Clipped afterwards, they would leave
+    behind what the others do to make up for them.
+
+    Args:
+        solve: ``(extra diagonal, right side) -> step`` of the quadratic model.
+        values: Where the step starts.
+        gradient: There.
+    """
+    fixed, target = at_bound(values, gradient), np.zeros_like(values)
+    step = target
+    for _ in range(_BOUND_PASSES):
+        step = solve(np.where(fixed, _FROZEN, 0.0), np.where(fixed, _FROZEN * target, -gradient))
+        wanted = (values + step)[..., ACTIONS]
+        leaving = ~fixed[..., ACTIONS] & ((wanted < 0) | (wanted > 1))
+        if not leaving.any():
+            break
+        fixed[..., ACTIONS] |= leaving
+        target[..., ACTIONS] += np.where(leaving, np.clip(wanted, 0, 1) - values[..., ACTIONS], 0)
+    return step
 
 
 def _temporal_band(count: int, n: int, smoothness: float):
@@ -340,41 +393,66 @@ def solve_with_shape(
     priors: Priors,
     slopes: Float[np.ndarray, "s 478 3"],
     shape_strength: float,
-) -> tuple[FaceShape, States]:
+    focal_prior: tuple[float, float] | None = None,
+) -> tuple[FaceShape, States, float]:
     """One Gauss-Newton step of the person and of all frames (no temporal terms), frames eliminated by Schur complement.
 
-    The person's unknowns are the free shape parameters and the detector's personal errors.
+    The person's unknowns are the free shape parameters and the detector's personal errors; the camera's is its focal
+    length.
+
+    Args:
+        lm: The landmarks of the body.
+        shape: The person so far.
+        states: The images' unknowns so far.
+        observations: The images.
+        priors: On the images' unknowns.
+        slopes: Of :meth:`LandmarkModel.shape_slopes`.
+        shape_strength: Of the prior on the shape.
+        focal_prior: Logarithm of the focal length over the expected one, and its standard deviation; ``None``: it is
+            known.
 
     Returns:
-        The new shape (its offsets are zero) and states.
+        The new shape (its offsets are zero), the states, and the factor by which all focal lengths have grown.
     """
     values = states.stack()
     count, s = len(values), len(slopes)
-    known = np.concatenate([shape.parameters, shape.personal])
-    stiffness = np.concatenate([shape_strength / np.square(lm.space.sigma), np.ones(len(shape.personal))])
+    longer, focal_sigma = focal_prior or (0.0, KNOWN_FOCAL)
+    known = np.concatenate([shape.parameters, shape.personal, [longer]])
+    stiffness = np.concatenate(
+        [shape_strength / np.square(lm.space.sigma), np.ones(len(shape.personal)), [1 / focal_sigma**2]]
+    )
     reduced = np.diag(stiffness)
-    right = -(reduced @ known)
+    right = np.negative(stiffness * known)
     blocks = []
     columns = np.ascontiguousarray(np.concatenate([slopes, lm.errors.person]).transpose(1, 2, 0))
-    m = columns.shape[2]
+    m = columns.shape[2] + 1
     for t in range(count):
         line = linearise(lm, shape, states, observations, t)
         hessian, gradient = normal_equations(line, priors, values[t])
         frozen = at_bound(values[t], gradient)
-        hessian[frozen, frozen] += _FROZEN
-        gradient = np.where(frozen, 0, gradient)
-        by_person = _through_points(line.point_jacobian, columns).reshape(-1, m)
+        by_points = _through_points(line.point_jacobian, columns).reshape(-1, m - 1)
+        by_person = np.column_stack([by_points, line.by_focal])
         weighted = line.informed(by_person)
         mixed = line.jacobian.T @ weighted
-        inverse = np.linalg.solve(hessian, np.column_stack([mixed, gradient]))
+        held = hessian + np.diag(np.where(frozen, _FROZEN, 0.0))
+        inverse = np.linalg.solve(held, np.column_stack([mixed, np.where(frozen, 0, gradient)]))
         reduced += by_person.T @ weighted - mixed.T @ inverse[:, :m]
         right -= weighted.T @ line.residual - mixed.T @ inverse[:, m]
-        blocks.append(inverse)
+        blocks.append((hessian, gradient, mixed))
     change = np.linalg.solve(reduced, right)
     parameters = np.clip(shape.parameters + change[:s], lm.space.lower, lm.space.upper)
     change[:s] = parameters - shape.parameters
-    steps = np.array([-inverse[:, m] - inverse[:, :m] @ change for inverse in blocks])
-    return lm.face_shape(parameters, shape.personal + change[s:]), States.unstack(values + steps)
+    change[-1] = np.clip(change[-1], -LONGEST_ZOOM, LONGEST_ZOOM) if focal_prior else 0.0
+    steps = np.empty_like(values)
+    for t, (hessian, gradient, mixed) in enumerate(blocks):
+        steps[t] = bounded_step(partial(_solve_one, hessian), values[t], gradient + mixed @ change)
+    factor = float(np.exp(change[-1]))
+    solved = States.unstack(values + steps).moved_away(factor)
+    return lm.face_shape(parameters, shape.personal + change[s:-1]), solved, factor
+
+
+def _solve_one(hessian: np.ndarray, extra: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.linalg.solve(hessian + np.diag(extra), right)
 
 
 def solve_offsets(

@@ -43,7 +43,7 @@ _INTERPOLATED = {
 }
 PHENOTYPES = (*_INTERPOLATED, *RACES)
 NEUTRAL = {**dict.fromkeys(PHENOTYPES, 0.5), "age": 2 / 3}
-_FACE_PREFIXES = ("cheek", "chin", "eyebrows", "eye", "forehead", "head", "mouth", "nose")
+_FACE_PREFIXES = ("cheek", "chin", "ear-", "eyebrows", "eye", "forehead", "head", "mouth", "nose")
 _LOPSIDED = ("head-trans", "nose-trans-out", "mouth-trans-out", "head-angle-out")
 """Local changes that shift the head as a whole or make it asymmetric."""
 _PHENOTYPE_SIGMA = {"gender": 0.3, "age": 0.15, "weight": 0.2, **dict.fromkeys(RACES, 0.25)}
