@@ -81,4 +81,4 @@ def faces_of_generated(faces: FaceTrack, found: Mapping[int, np.ndarray]) -> Fac
     )
 
 
-STEP = Step("retrack", 2, ("perceive", "track", "segment", "swap"), _config, _run)
+STEP = Step("retrack", 3, ("perceive", "track", "segment", "swap"), _config, _run)
