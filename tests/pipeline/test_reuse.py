@@ -1,0 +1,87 @@
+"""Fit once, use again; and I_gen from another tool: both from the command line, on files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from gswap.apps.cli.main import run as command
+from gswap.foundation.store import read_json
+from gswap.media.probe import probe
+from gswap.media.read import VideoReader
+from gswap.pipeline.job import run_job
+
+START = 0.28
+"""Seconds into the clip at which the other clip of the same person begins."""
+
+
+def pictures(path):
+    with VideoReader(probe(path)) as reader:
+        return [frame.rgb.astype(float) for frame in reader.frames()]
+
+
+@pytest.fixture(scope="module")
+def copied(finished, tmp_path_factory):
+    """The finished job in a workspace of its own, and its output beside it."""
+    job, _ = finished
+    folder = tmp_path_factory.mktemp("again")
+    shutil.copytree(job.work, folder / "work")
+    return dataclasses.replace(job, work=folder / "work", out=folder / "out.mkv")
+
+
+def arguments(job, *more):
+    return [
+        *("swap", "--source", str(job.sources[0]), "--target", str(job.target), "-o", str(job.out)),
+        *("--consent", str(job.consent), "--work", str(job.work), "--label", "off", "--no-watermark", *more),
+    ]
+
+
+def test_a_portrait_drives_another_clip_of_the_person(small, finished, tmp_path):
+    job, done = finished
+    portrait = done.folders["fit"] / "portrait.safetensors"
+    other = dataclasses.replace(job, out=tmp_path / "other.mkv", work=tmp_path / "work")
+    assert command(arguments(other, "--portrait", str(portrait), "--start", str(START))) == 0
+    clip, first, driven = pictures(job.target), pictures(job.out), pictures(other.out)
+    skipped = len(clip) - len(driven)
+    assert 0 < skipped < len(clip)
+    for t, truth in zip(range(len(driven)), small.inputs.truth(range(skipped, len(clip))), strict=True):
+        inside = truth.masks.head > 200
+        off = np.abs(driven[t] - first[t + skipped])[inside].mean()
+        assert off < 0.5 * np.abs(clip[t + skipped] - first[t + skipped])[inside].mean(), t
+    fits = [p for p in (other.work / "fit").iterdir() if p.is_dir()]
+    assert not list(fits[0].glob("checkpoint*"))  # nothing was fitted
+
+
+def test_the_head_alone_is_shown_from_other_sides(finished, tmp_path, capsys):
+    job, _ = finished
+    out = tmp_path / "orbit.mp4"
+    assert command(["orbit", str(job.work), "-o", str(out), "--size", "96", "--json"]) == 0
+    result = [json.loads(line) for line in capsys.readouterr().out.splitlines()][-1]
+    assert result["event"] == "result" and 0 <= result["holes"] < 5 and 0 <= result["floaters"] < 10
+    shown = pictures(out)
+    assert len(shown) > 90 and shown[0].shape == (96, 96, 3)
+    assert np.abs(shown[0] - shown[15]).mean() > 3  # the head has turned
+
+
+def test_swapped_frames_of_another_tool_go_through_the_rest(small, copied, tmp_path):
+    folder = tmp_path / "generated"
+    folder.mkdir()
+    clip = pictures(copied.target)
+    truths = list(small.inputs.truth(range(len(clip))))
+    for t, truth in enumerate(truths):
+        cv2.imwrite(str(folder / f"{t:06d}.png"), truth.rgb[..., ::-1])
+    job = dataclasses.replace(copied, generated=folder, out=tmp_path / "out.mkv")
+    done = run_job(job)
+    reused = {timing.step: timing.reused for timing in done.timings}
+    assert reused["segment"] and not reused["swap"]
+    report = read_json(done.report.with_suffix(".json"))
+    assert report["series"]["identity, source"]["summary"]["mean"] < 0.45
+    for t, (ours, truth) in enumerate(zip(pictures(job.out), truths, strict=True)):
+        inside = truth.masks.head > 200
+        error = np.abs(ours - truth.rgb)[inside].mean()
+        assert error < 0.35 * np.abs(clip[t] - truth.rgb)[inside].mean(), t
