@@ -152,14 +152,16 @@ class ShotPlate:
         if not region.hole.any():
             return rgb.copy()
         background = sure_background(masks, region)
-        behind, _ = self.behind(t, rgb, background)
         outside = (masks.person < _BORDER_PERSON) & ~region.hole
         box = _box(region.hole, round(_RIM_REACH * region.unit))
         part, hole = rgb[box], region.hole[box]
+        corner = translation(box[1].start, box[0].start)
+        behind = self._warped(self.canvas, after(self._move(t, rgb, background), corner), part.shape, cv2.INTER_CUBIC)
+        behind = behind.astype(np.float32)
         depth = cv2.distanceTransform(hole.view(np.uint8), cv2.DIST_L2, 3)
         reach = np.exp(-depth / (_BORDER_REACH * region.unit))[..., None]
-        exposed, step = _differences(behind[box], part, background[box], outside[box], hole)
-        behind = behind[box] + exposed + reach * step
+        exposed, step = _differences(behind, part, background[box], outside[box], hole)
+        behind = behind + exposed + reach * step
         torso = _torso_share(region, landmarks)[box]
         if torso.any():
             cloth = _continue_clothes(part, region.clothes[box], hole)
@@ -173,11 +175,17 @@ class ShotPlate:
         self, t: int, rgb: RgbImage, background: Bool[np.ndarray, "h w"]
     ) -> tuple[Float[np.ndarray, "h w 3"], Bool[np.ndarray, "h w"]]:
         """The canvas as frame ``t`` sees it, and where it was revealed by other frames."""
-        move = for_opencv(self._move(t, rgb, background))
-        size, flags = (rgb.shape[1], rgb.shape[0]), cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        colour = cv2.warpAffine(self.canvas, move, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        seen = cv2.warpAffine(self.seen.view(np.uint8) * 255, move, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        move = self._move(t, rgb, background)
+        colour = self._warped(self.canvas, move, rgb.shape, cv2.INTER_CUBIC)
+        seen = self._warped(self.seen.view(np.uint8) * 255, move, rgb.shape, cv2.INTER_LINEAR)
         return colour.astype(np.float32), seen > 252
+
+    @staticmethod
+    def _warped(canvas: np.ndarray, move: Affine, shape: tuple[int, ...], interpolation: int) -> np.ndarray:
+        """Rows and columns ``shape`` of an image that ``move`` takes to the canvas."""
+        flags = interpolation | cv2.WARP_INVERSE_MAP
+        border = cv2.BORDER_REPLICATE if canvas.ndim == 3 else cv2.BORDER_CONSTANT
+        return cv2.warpAffine(canvas, for_opencv(move), shape[1::-1], flags=flags, borderMode=border)
 
     def _move(self, t: int, rgb: RgbImage, background: Bool[np.ndarray, "h w"]) -> Affine:
         """Work image of frame ``t`` -> canvas."""
