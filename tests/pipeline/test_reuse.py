@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gswap.apps.cli.main import run as command
+from gswap.foundation.errors import UsageError
 from gswap.foundation.store import read_json
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
@@ -55,6 +56,30 @@ def test_a_portrait_drives_another_clip_of_the_person(small, finished, tmp_path)
         assert off < 0.5 * np.abs(clip[t + skipped] - first[t + skipped])[inside].mean(), t
     fits = [p for p in (other.work / "fit").iterdir() if p.is_dir()]
     assert not list(fits[0].glob("checkpoint*"))  # nothing was fitted
+
+
+def test_a_portrait_is_refined_on_the_clip(finished, copied, tmp_path):
+    _, first = finished
+    portrait = first.folders["fit"] / "portrait.safetensors"
+    settings = dataclasses.replace(
+        copied.settings, fit=dataclasses.replace(copied.settings.fit, coarse_steps=4, fine_steps=8)
+    )
+    job = dataclasses.replace(copied, portrait=portrait, refine=True, settings=settings, out=tmp_path / "out.mkv")
+    done = run_job(job)
+    losses = [
+        [
+            json.loads(line)["reconstruction"]
+            for line in (result.folders["fit"] / "losses.jsonl").read_text().splitlines()
+        ]
+        for result in (first, done)
+    ]
+    assert len(losses[1]) == 12
+    assert losses[1][0] < 0.5 * losses[0][0]  # it goes on, it does not begin anew
+
+
+def test_a_refinement_needs_a_portrait(copied, tmp_path):
+    with pytest.raises(UsageError, match="portrait to refine"):
+        run_job(dataclasses.replace(copied, refine=True, out=tmp_path / "out.mkv"))
 
 
 def test_the_head_alone_is_shown_from_other_sides(finished, tmp_path, capsys):

@@ -123,6 +123,7 @@ class Job:
     masks: Path | None = None
     generated: Path | None = None
     portrait: Path | None = None
+    refine: bool = False
     mouth: Mouth = DEFAULT_MOUTH
     label: LabelMode = "throughout"
     label_position: LabelPosition = LabelConfig.position

@@ -62,6 +62,8 @@ def preflight(job: Job) -> Preflight:
             raise MissingInputError(f"Expected a folder of images for {option}, found none.", path=folder)
     if job.portrait is not None and not job.portrait.is_file():
         raise MissingInputError("The portrait does not exist.", path=job.portrait)
+    if job.refine and job.portrait is None:
+        raise UsageError("Expected a portrait to refine, found none.", hint="Give --portrait FILE with --refine.")
     if job.out.suffix.lower() == "" or job.out.is_dir():
         raise OutputError("Expected the output to be a file such as out.mp4, found a folder.", path=job.out)
     if job.timestamp_url is not None and not job.timestamp_url.startswith(("http://", "https://")):

@@ -55,6 +55,8 @@ class Swap:
     """Folder of head-swapped frames (and optional masks) from another tool, used instead of our swapper's."""
     portrait: Path | None = None
     """A portrait fitted before (portrait.safetensors), driven instead of fitted anew."""
+    refine: bool = False
+    """With --portrait: fit it further to this clip, instead of driving it as it is."""
     mouth: Mouth = DEFAULT_MOUTH
     """Inside of the mouth where no photo is open enough: the photos', the target's, or a painted one."""
     detail: bool = True

@@ -24,6 +24,8 @@ PORTRAIT = "portrait.safetensors"
 def _config(job: Job) -> object:
     given = hash_file(job.portrait) if job.portrait is not None else None
     own = {"fit": job.settings.fit, "seed": job.seed, "portrait": given, "device": job.device, "threads": job.threads}
+    if job.refine:
+        own["refine"] = True
     return own | chosen(job.parts, "perceptual", "upscaler")
 
 
@@ -49,9 +51,9 @@ def _run(context: StepContext) -> None:
     job, folders = context.job, context.folders
     model = body_model(job.parts.body)
     track = swap.leave_out(retrack.load_training_track(folders["retrack"]), folders["swap"])
-    if job.portrait is not None:
-        portrait = load_portrait(job.portrait, model)
-        save_portrait(context.folder / PORTRAIT, portrait)
+    start = None if job.portrait is None else load_portrait(job.portrait, model)
+    if start is not None and not job.refine:
+        save_portrait(context.folder / PORTRAIT, start)
         context.notes |= {"portrait": "given"}
         return
 
@@ -75,6 +77,7 @@ def _run(context: StepContext) -> None:
         on_preview=on_preview,
         perceptual=perceptual_loss(job),
         enlarged=enlarged,
+        start=start,
     )
     save_portrait(context.folder / PORTRAIT, portrait)
 
