@@ -5,11 +5,12 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo test install lint types imports check native clean help
+.PHONY: demo test test-slow install lint types imports check native clean help
 
 help:
 	@echo "make demo   install, make two synthetic people, swap one's head onto the other's clip (demo/)"
 	@echo "make test   install, run the tests"
+	@echo "make test-slow  the slow tests, too"
 	@echo "make check  lint, types and import rules"
 
 INPUTS := pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/gswap/native/*.cpp) $(wildcard src/gswap/native/*.h) $(wildcard src/gswap/native/kernels/*)
@@ -39,6 +40,10 @@ demo: $(STAMP)
 
 test: $(DEV)
 	$(PY) -m pytest
+
+# The tests marked slow: jobs killed at every step, the paper's recipe killed while it paints.
+test-slow: $(DEV)
+	$(PY) -m pytest -m "slow and not gpu and not weights"
 
 lint: $(DEV)
 	$(VENV)/bin/ruff check src tests scripts benchmarks examples
