@@ -126,6 +126,13 @@ EVERY_PART = {
 """Every part of the catalogue that a swap can use, and the options that ask for it."""
 
 
+def swap_with(name, small, out):
+    """A whole command that asks for one part."""
+    inputs = {"--source": small.inputs.source, "--target": small.inputs.target, "--consent": small.consent}
+    files = [str(word) for pair in inputs.items() for word in pair]
+    return ["swap", *files, "-o", str(out), "--json", *EVERY_PART[name]]
+
+
 @pytest.mark.parametrize("name", EVERY_PART)
 def test_a_missing_part_is_one_sentence_before_any_work(small, tmp_path, monkeypatch, capsys, name):
     """Whatever else is there: the one that is missing is named with its licence and the command that brings it."""
@@ -137,16 +144,7 @@ def test_a_missing_part_is_one_sentence_before_any_work(small, tmp_path, monkeyp
             usual(part, *rest)
 
     monkeypatch.setattr(weights.folder, "_verify", only_this_one)
-    files = (
-        "--source",
-        str(small.inputs.source),
-        "--target",
-        str(small.inputs.target),
-        "--consent",
-        str(small.consent),
-    )
-    arguments = ["swap", *files, "-o", str(tmp_path / "out.mkv"), "--json", *EVERY_PART[name]]
-    assert run(arguments) == 78
+    assert run(swap_with(name, small, tmp_path / "out.mkv")) == 78
     told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert len(told) == 1
     spec = catalogue.spec(name)
@@ -177,16 +175,7 @@ def test_a_package_that_is_not_installed_is_named_before_any_work(
 ):
     monkeypatch.setattr(weights.folder, "_verify", lambda *ignored: None)
     monkeypatch.setitem(sys.modules, package, None)
-    files = (
-        "--source",
-        str(small.inputs.source),
-        "--target",
-        str(small.inputs.target),
-        "--consent",
-        str(small.consent),
-    )
-    arguments = ["swap", *files, "-o", str(tmp_path / "out.mkv"), "--json", *EVERY_PART[name]]
-    assert run(arguments) == 78
+    assert run(swap_with(name, small, tmp_path / "out.mkv")) == 78
     told = json.loads(capsys.readouterr().err)
     assert f"gswap[{extra}]" in told["hint"] and name in told["message"]
     assert list(tmp_path.iterdir()) == []

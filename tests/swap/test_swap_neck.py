@@ -12,6 +12,7 @@ from gswap.swap.embedded.swapper import EmbeddedSwapper
 
 SIDE = 200
 ROLLS = [0.0, 20.0]
+FRONTAL = Turn(0, 0.0, 0.0, 0.4)
 
 
 def ruler(roll):
@@ -39,7 +40,7 @@ def test_a_neck_wider_than_the_jaw_comes_out_from_under_it_along_a_slope(roll):
     height, lateral = measured(ruler(roll))
     head = (height > 0) & (np.abs(lateral) < 0.3)
     neck = (height < 0.25) & (np.abs(lateral) < 0.4)
-    within = below_jaw(neck, head, ruler(roll))
+    within = below_jaw(neck, head, ruler(roll), FRONTAL)
     top = neck & (np.abs(height - 0.245) < 0.006)
     assert np.abs(lateral[top & within]).max() < 0.31
     full = 0.25 - 0.1 / (JAW_SLOPE * 100 / 80)
@@ -49,11 +50,20 @@ def test_a_neck_wider_than_the_jaw_comes_out_from_under_it_along_a_slope(roll):
     assert np.abs(lateral[halfway]).max() == pytest.approx(0.35, abs=0.02)
 
 
+def test_the_back_of_a_turned_neck_is_let_out_little_by_little():
+    height, lateral = measured(ruler(0))
+    head = (height > 0) & (np.abs(lateral) < 0.3)
+    neck = (height < 0.25) & (np.abs(lateral) < 0.4)
+    sizes = [below_jaw(neck, head, ruler(0), Turn(1, amount, 0.0, 0.4))[neck].sum() for amount in (0, 0.03, 0.06, 1)]
+    assert sizes[0] < sizes[1] < sizes[2] < sizes[3] < neck.sum()
+    assert below_jaw(neck, head, ruler(0), Turn(1, 1.0, 0.0, 0.4))[neck & (lateral > 0)].all()
+
+
 def test_hair_or_a_wider_jaw_leaves_the_neck_alone():
     height, lateral = measured(ruler(0))
     neck = (height < 0.25) & (np.abs(lateral) < 0.4)
-    assert below_jaw(neck, (np.abs(lateral) < 0.5), ruler(0))[neck].all()
-    assert below_jaw(neck, np.zeros_like(neck), ruler(0))[neck].all()
+    assert below_jaw(neck, (np.abs(lateral) < 0.5), ruler(0), FRONTAL)[neck].all()
+    assert below_jaw(neck, np.zeros_like(neck), ruler(0), FRONTAL)[neck].all()
 
 
 TURNED = np.radians([50.0, -50.0])

@@ -94,10 +94,13 @@ def kept_torso(
     ruler = FaceRuler.of(points)
     height, lateral = ruler.grid(h, w)
     face = cv2.dilate((oval_mask(points, h, w) > 0.3).astype(np.uint8), disc(0.055 * ruler.width))
-    keep = (height < KEEP_BELOW) & (person > 0.5) & (face == 0)
-    nape = (height > 0) & (Turn.of(points, ruler).side * lateral > 0)  # a turned head shows its short hair there
-    keep &= (cv2.dilate(head, disc(0.03 * ruler.width)) < 0.5) | ~(nape | long_hair)
-    return blur(keep.astype(np.float32), 1.0)
+    keep = ((height < KEEP_BELOW) & (person > 0.5) & (face == 0)).astype(np.float32)
+    hair = cv2.dilate(head, disc(0.03 * ruler.width)) >= 0.5
+    turn = Turn.of(points, ruler)
+    nape = (height > 0) & (turn.side * lateral > 0)  # there a turned head shows its short hair
+    gone = np.float32(1) if long_hair else np.where(nape, np.float32(turn.amount), np.float32(0))
+    keep *= 1 - hair * gone
+    return blur(keep, 1.0)
 
 
 def in_front(

@@ -75,8 +75,8 @@ def build_neck(
     recoloured = np.clip((image + LOG_FLOOR) * np.exp(gain).astype(np.float32) - LOG_FLOOR, 0, 255)
     core, own, region = _areas(target, person, target_points, target_skin)
     new_head = cv2.resize(head_alpha, core.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
-    ruler2 = FaceRuler.of(target_points, 1 / HALF)
-    within = below_jaw(region, new_head, ruler2, Turn.of(target_points / HALF, ruler2).side)
+    small_ruler = FaceRuler.of(target_points, 1 / HALF)
+    within = below_jaw(region, new_head, small_ruler, Turn.of(target_points / HALF, small_ruler))
     beyond, region = region & ~within, region & within
     if not core.any():
         empty = np.zeros((h, w), np.float32)
@@ -99,7 +99,7 @@ def build_neck(
 
 
 def below_jaw(
-    neck: Bool[np.ndarray, "h w"], new_head: Bool[np.ndarray, "h w"], ruler: FaceRuler, shown: int = 0
+    neck: Bool[np.ndarray, "h w"], new_head: Bool[np.ndarray, "h w"], ruler: FaceRuler, turn: Turn
 ) -> Bool[np.ndarray, "h w"]:
     """Where the neck of a new head may be: its sides come out from under the jaw and do not stick out with a corner.
 
@@ -109,20 +109,20 @@ def below_jaw(
         neck: All that could be neck.
         new_head: The new head with its hair; long hair hides the sides.
         ruler: The target's.
-        shown: Side that a turned head shows (``Turn.side``): there the back of the neck is seen, which no jaw covers.
+        turn: Its turn: on the side that it shows, the back of the neck is seen, which no jaw covers.
     """
     h, w = neck.shape
     height, lateral = ruler.grid(h, w)
     slope = JAW_SLOPE * ruler.height / ruler.width
     within = np.ones((h, w), bool)
-    for side in {-1, 1} - {shown}:
+    for side in (-1, 1):
         bare = neck & ~new_head & (side * lateral > 0)
         if not bare.any():
             continue
         top = float(height[bare].max())
         level = new_head & (np.abs(height - top) < JAW_BAND)
         if level.any():
-            jaw = float((side * lateral[level]).max())
+            jaw = float((side * lateral[level]).max()) + (turn.amount if side == turn.side else 0)
             within &= side * lateral <= np.maximum(jaw + slope * (top - height), 0)
     return within
 

@@ -54,21 +54,20 @@ class FaceRuler:
 
     def axes(self, height: int, width: int) -> tuple[Mask, Mask]:
         """Height over the chin (1 = top of the forehead) and lateral distance of every pixel."""
+        up, out = self.grid(height, width)
+        return up, np.abs(out)
+
+    def grid(self, height: int, width: int) -> tuple[Mask, Mask]:
+        """:meth:`measure` of every pixel."""
         x = np.arange(width, dtype=np.float32)[None] + np.float32(0.5 - self.chin[0])
         y = np.arange(height, dtype=np.float32)[:, None] + np.float32(0.5 - self.chin[1])
         ux, uy = (np.float32(v) for v in self.up)
-        return (x * ux + y * uy) / np.float32(self.height), np.abs(y * ux - x * uy) / np.float32(self.width)
+        return (x * ux + y * uy) / np.float32(self.height), (y * ux - x * uy) / np.float32(self.width)
 
     def measure(self, points: Float[np.ndarray, "n 2"]) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
         """Heights over the chin, and signed distances from the axis (positive on the side of the person's left)."""
         x, y = (np.asarray(points) - self.chin).T
         return (x * self.up[0] + y * self.up[1]) / self.height, (y * self.up[0] - x * self.up[1]) / self.width
-
-    def grid(self, height: int, width: int) -> tuple[Mask, Mask]:
-        """:meth:`measure` of every pixel."""
-        rows, columns = np.mgrid[:height, :width]
-        up, out = self.measure(np.stack([columns.ravel(), rows.ravel()], 1) + 0.5)
-        return up.reshape(height, width).astype(np.float32), out.reshape(height, width).astype(np.float32)
 
 
 @dataclass(frozen=True)
