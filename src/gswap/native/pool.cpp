@@ -25,22 +25,47 @@ namespace {
 
 constexpr int MAX_THREADS = 256;
 
+// Tasks [front, back) that a worker has before it, in one word: it takes them from the front, the others from the back.
+struct alignas(64) Share {
+    std::atomic<uint64_t> span{0};
+
+    void fill(uint32_t front, uint32_t back) { span.store(uint64_t(front) << 32 | back, std::memory_order_relaxed); }
+
+    // -1 = none is left.
+    int take(bool from_front) {
+        uint64_t seen = span.load(std::memory_order_relaxed);
+        for (;;) {
+            const uint32_t front = uint32_t(seen >> 32), back = uint32_t(seen);
+            if (front >= back) return -1;
+            const uint64_t rest = from_front ? uint64_t(front + 1) << 32 | back : uint64_t(front) << 32 | (back - 1);
+            if (span.compare_exchange_weak(seen, rest, std::memory_order_relaxed))
+                return int(from_front ? front : back - 1);
+        }
+    }
+};
+
 struct Job {
     const std::function<void(int, int)> *work;
-    int tasks;
-    int seats; // workers that may still join, the caller not counted
-    std::atomic<int> next{0};
+    int workers;
+    Share *shares; // neighbouring tasks use the same memory, so each worker begins with a run of them
+    int seats;     // workers that may still join, the caller not counted
+    std::atomic<bool> failed{false};
     int joined = 0; // workers inside, guarded by Pool::mutex
     std::exception_ptr error;
     std::mutex error_mutex;
 
+    // The worker's own tasks, then what the others have not come to.
     void run(int worker) {
         try {
-            for (int task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) (*work)(task, worker);
+            for (int k = 0; k < workers; ++k) {
+                Share &share = shares[(worker + k) % workers];
+                for (int task; !failed.load(std::memory_order_relaxed) && (task = share.take(k == 0)) >= 0;)
+                    (*work)(task, worker);
+            }
         } catch (...) {
             std::lock_guard<std::mutex> lock(error_mutex);
             if (!error) error = std::current_exception();
-            next.store(tasks);
+            failed.store(true, std::memory_order_relaxed);
         }
     }
 };
@@ -52,6 +77,7 @@ struct Pool {
     Job *job = nullptr; // guarded by mutex
     int threads = 0;    // started so far, guarded by mutex
     std::atomic<bool> busy{false};
+    Share shares[MAX_THREADS]; // of the job
 
     void serve() {
         std::unique_lock<std::mutex> lock(mutex);
@@ -68,9 +94,12 @@ struct Pool {
     }
 
     void run(int tasks, int workers, const std::function<void(int, int)> &work) {
+        for (int k = 0; k < workers; ++k)
+            shares[k].fill(uint32_t(int64_t(tasks) * k / workers), uint32_t(int64_t(tasks) * (k + 1) / workers));
         Job mine;
         mine.work = &work;
-        mine.tasks = tasks;
+        mine.workers = workers;
+        mine.shares = shares;
         mine.seats = workers - 1;
         {
             std::lock_guard<std::mutex> lock(mutex);

@@ -4,8 +4,9 @@
 
 namespace gswap {
 
-// Run work(task, worker) for task in [0, tasks), worker in [0, workers), and wait. Tasks are handed out as workers
-// become free, so a task must not care which worker runs it: results are the same for any number of threads.
+// Run work(task, worker) for task in [0, tasks), worker in [0, workers), and wait. Each worker begins with a run of
+// neighbouring tasks, whose memory it then has in its own cache, and helps the others when it is done with them. So a task
+// must not care which worker runs it: results are the same for any number of threads.
 // A call from a second thread while the pool is busy runs in that thread alone.
 void parallel_for(int tasks, int workers, const std::function<void(int task, int worker)> &work);
 
