@@ -2,17 +2,26 @@
 
 import numpy as np
 import pytest
+from scipy.spatial import KDTree
 
+from gswap.foundation.errors import UsageError
 from gswap.foundation.geometry import rotvec_to_matrix
 from gswap.foundation.raster import FAR
 from gswap.foundation.types import PosedMesh
 from gswap.people.anatomy import vertex_normals
 from gswap.people.attach import Binding, bind_nearest, follow, join
 from gswap.people.clothes import make_garment, neckline_field
+from gswap.people.hair import grow_hair
+from gswap.people.hats import COLUMNS, ROWS, azimuth_of, edge_height, make_hat, press_hair
 from gswap.people.lighting import draw_strands
 from gswap.people.materials import kernels, noise
+from gswap.people.motion import Pose
 from gswap.people.person import make_person
+from gswap.people.render import render
+from gswap.people.scene import make_scene
+from gswap.people.seeds import stream
 from gswap.people.surface import sky_visibility
+from gswap.people.swap import true_swap
 
 
 def test_points_follow_a_rigid_motion_exactly():
@@ -114,3 +123,56 @@ def test_shadow_behind_a_wall():
     out = np.empty(4, np.float32)
     kernels().shadow_fraction(points, wall, 0.0, 0.0, 100.0, 0.005, out)
     np.testing.assert_allclose(out, [1, 0, 1, 1])
+
+
+@pytest.mark.parametrize("kind", ["beanie", "cap"])
+def test_hat_lies_outside_the_head_and_hair_inside_the_hat(kind):
+    bald, haired = make_person(3, style="bald"), make_person(8, style="curly")
+    for person in (bald, haired):
+        figure = person.figure
+        hat = make_hat(figure, kind)
+        body = figure.anatomy
+        head = (body.part == 0) & (body.head_weight > 0.5) & (body.ears < 0.2)
+        centre = figure.head_centre + np.array([0, -0.12 * figure.head_height, 0])
+        dome = hat.vertices[: COLUMNS * (ROWS + 1)]
+        tree = KDTree((dome - centre) / np.linalg.norm(dome - centre, axis=1, keepdims=True))
+
+        def clearance(points, centre=centre, tree=tree, dome=dome):
+            arm = points - centre
+            length = np.linalg.norm(arm, axis=1)
+            return np.linalg.norm(dome[tree.query(arm / length[:, None])[1]] - centre, axis=1) - length
+
+        skin = figure.vertices[head]
+        height = (figure.chin - skin[:, 1]) / figure.head_height
+        covered = height > edge_height(figure, kind, azimuth_of(figure, skin)) + 0.03
+        assert covered.sum() > 100
+        assert clearance(skin[covered]).min() > 0.001
+    grown = grow_hair(stream(8, "hair growth"), haired.figure, haired.traits.hair)
+    pressed = press_hair(haired.figure, kind, grown).points.reshape(-1, 3)
+    height = (haired.figure.chin - pressed[:, 1]) / haired.figure.head_height
+    under = height > edge_height(haired.figure, kind, azimuth_of(haired.figure, pressed)) + 0.05
+    loose = clearance(grown.points.reshape(-1, 3)[under]) < 0
+    assert loose.mean() > 0.1  # it would stick out
+    assert (clearance(pressed[under]) < 0).mean() < 0.01
+
+
+def test_hat_belongs_to_the_head_and_goes_with_it():
+    a, b = make_person(3, hat="cap", style="short"), make_person(8)
+    assert a.traits.hat_color == make_person(3).traits.hat_color  # nothing else about them changes
+    np.testing.assert_array_equal(a.figure.vertices, make_person(3, style="short").figure.vertices)
+    scene = make_scene(5)
+    worn, bare = (render(p, Pose(yaw=70), scene, 160) for p in (a, make_person(3, style="short")))
+    swapped = render(true_swap(a, b), Pose(yaw=20), scene, 128)
+    new = worn.masks.head.astype(int) - bare.masks.head
+    assert (new > 127).sum() > 40  # the peak
+    np.testing.assert_array_equal(worn.masks.neck > 250, bare.masks.neck > 250)
+    y, x = np.nonzero((worn.masks.head > 250) & (bare.masks.hair > 250) & (worn.masks.hair < 5))
+    yellow = np.array(a.traits.hat_color, float)
+    seen = np.median(worn.rgb[y, x].astype(float), axis=0)
+    assert np.dot(seen, yellow) / np.linalg.norm(seen) / np.linalg.norm(yellow) > 0.98
+    y, x = np.nonzero(swapped.masks.head > 250)
+    colours = swapped.rgb[y, x].astype(float)
+    alike = colours @ yellow / np.linalg.norm(colours, axis=1) / np.linalg.norm(yellow) > 0.98
+    assert alike.mean() > 0.1
+    with pytest.raises(UsageError, match="hat must be one of"):
+        make_person(3, hat="crown")

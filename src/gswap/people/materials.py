@@ -24,6 +24,8 @@ HEAD_FROM, TORSO_FROM = 0.5, 0.75
 INSIDE_MOUTH = (0.16, 0.03, 0.03)
 PUPIL = 0.40
 """Radius of the pupil in radii of the iris."""
+HAT_RIBS, HAT_PANELS = 64, 6
+"""Around the head."""
 
 
 class Points(NamedTuple):
@@ -225,6 +227,26 @@ def cloth(person: Person, p: Points, label: np.ndarray, collar: bool) -> Surface
     return Surface(
         albedo, facing + wrinkles, p.column(Column.OPEN), np.full(n, 0.04), np.full(n, 8.0), (0.1, 0.1, 0.1), label
     )
+
+
+def hat(person: Person, p: Points, label: np.ndarray) -> Surface:
+    """A hat's cloth: knitted in ribs (beanie) or woven in panels with a seam between them (cap)."""
+    axis = person.figure.head_centre[2] - 0.005
+    turns = np.arctan2(p.rest[:, 0], axis - p.rest[:, 2]) / (2 * np.pi)
+    if person.traits.hat == "beanie":
+        relief = np.cos(2 * np.pi * HAT_RIBS * turns)
+        shade = (0.84 + 0.16 * relief) * (0.92 + 0.16 * noise(p.rest, (500.0, 900.0, 500.0)))
+    else:
+        panel = np.abs(turns * HAT_PANELS - np.round(turns * HAT_PANELS))
+        shade = (0.93 + 0.14 * noise(p.rest, 1500)) * np.where(panel < 0.02, 0.8, 1.0)
+    edge = p.column(Column.EXTRA)
+    shade = shade * np.where((edge > 0.001) & (edge < 0.004), 0.85, 1.0)
+    facing = np.where((p.normal * p.position).sum(1, keepdims=True) < 0, p.normal, -p.normal)
+    n = len(p.rows)
+    return Surface(
+        _rgb(person.palette.hat) * shade[:, None], facing, p.column(Column.OPEN), np.full(n, 0.03), np.full(n, 8.0),
+        (0.1, 0.1, 0.1), label,
+    )  # fmt: skip
 
 
 def _motif(motif: str, rest: np.ndarray, scale: float) -> np.ndarray:

@@ -18,6 +18,7 @@ from gswap.people import details, hair
 from gswap.people.anatomy import Anatomy, Figure
 from gswap.people.attach import Binding, bind_between, bind_nearest, join
 from gswap.people.clothes import RIB_RADIUS, Garment, bind_to_garment, make_garment
+from gswap.people.hats import HatMesh, make_hat, press_hair
 from gswap.people.seeds import stream
 from gswap.people.surface import COLUMNS, Column, skin_attributes
 from gswap.people.traits import SKIN_TONES, Rgb, Traits, draw_traits
@@ -44,6 +45,7 @@ class Material(IntEnum):
     CLOTH = 4
     TEETH = 5
     COLLAR = 6
+    HAT = 7
 
 
 class Label(IntEnum):
@@ -56,6 +58,7 @@ class Label(IntEnum):
     TORSO = 4
     CLOTHES = 5
     GLASSES = 6
+    HAT = 7
 
 
 class StrandKind(IntEnum):
@@ -111,6 +114,7 @@ class Palette:
     iris: Float[np.ndarray, 3]
     fabric: Float[np.ndarray, 3]
     trim: Float[np.ndarray, 3]
+    hat: Float[np.ndarray, 3]
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,8 @@ def dress(
     garment = make_garment(figure, model.rig.neck_chain[0], clothed_as.neckline)
     teeth = details.make_teeth(figure)
     attributes = skin_attributes(figure, traits.hair, torso_tone)
-    mesh = _assemble_mesh(figure, garment, teeth, attributes)
+    hat = make_hat(figure, traits.hat)
+    mesh = _assemble_mesh(figure, garment, teeth, hat, attributes)
     strands = _assemble_strands(figure, garment, traits, palette)
     left_eye = figure.vertices[figure.anatomy.part == Material.LEFT_EYE]
     iris_radius = 0.0058 / np.linalg.norm(left_eye - left_eye.mean(0), axis=1).max()
@@ -269,12 +274,12 @@ def _palette(traits: Traits, clothed_as: Traits) -> Palette:
     lips = bare * (1 - traits.lip_tint) + made_up * traits.lip_tint
     return Palette(
         tone, _skin_color(clothed_as.skin_tone), lips, linear(traits.hair.color), linear(traits.eye_color) * 1.5,
-        linear(clothed_as.fabric), linear(clothed_as.trim),
+        linear(clothed_as.fabric), linear(clothed_as.trim), linear(traits.hat_color),
     )  # fmt: skip
 
 
 # ---------------------------------------------------------------- assembly
-def _assemble_mesh(figure: Figure, garment: Garment, teeth: details.Teeth, skin_rows: np.ndarray) -> Mesh:
+def _assemble_mesh(figure: Figure, garment: Garment, teeth: details.Teeth, hat: HatMesh, skin_rows: np.ndarray) -> Mesh:
     body, v = figure.anatomy, figure.vertices
 
     def rows(vertices: np.ndarray, visible: np.ndarray | float, extra: np.ndarray | float) -> np.ndarray:
@@ -288,18 +293,23 @@ def _assemble_mesh(figure: Figure, garment: Garment, teeth: details.Teeth, skin_
         rows(garment.vertices, cloth_open, garment.below),
         rows(teeth.vertices, 0.8, teeth.gum),
         rows(garment.collar_vertices, 0.8, 0.0),
+        rows(hat.vertices, 0.9, hat.above_edge),
     ]
     starts = len(v) + np.cumsum([0, *(len(p) for p in parts)])
-    faces = [body.faces, garment.faces + starts[0], teeth.faces + starts[1], garment.collar_faces + starts[2]]
+    worn = (garment.faces, teeth.faces, garment.collar_faces, hat.faces)
+    faces = [body.faces, *(f + start for f, start in zip(worn, starts, strict=False))]
     material = [body.part[body.faces[:, 0]]]
-    material += [
-        np.full(len(f), m) for f, m in zip(faces[1:], (Material.CLOTH, Material.TEETH, Material.COLLAR), strict=True)
-    ]
+    made_of = (Material.CLOTH, Material.TEETH, Material.COLLAR, Material.HAT)
+    material += [np.full(len(f), m) for f, m in zip(worn, made_of, strict=True)]
     label = [np.full(len(body.faces), Label.FACE)]
-    label += [np.full(len(f), k) for f, k in zip(faces[1:], (Label.CLOTHES, Label.FACE, Label.CLOTHES), strict=True)]
+    parts_of = (Label.CLOTHES, Label.FACE, Label.CLOTHES, Label.HAT)
+    label += [np.full(len(f), k) for f, k in zip(worn, parts_of, strict=True)]
     bindings = [garment.binding, _bind_teeth(figure, teeth)]
     if len(garment.collar_vertices):
         bindings.append(bind_to_garment(garment.collar_vertices, figure, garment))
+    if len(hat.vertices):
+        count = len(hat.vertices)
+        bindings.append(bind_between(count, body.skull_vertex, body.skull_vertex, np.zeros(count)))
     return Mesh(
         np.concatenate(faces).astype(np.int32),
         np.concatenate(material).astype(np.int32),
@@ -331,6 +341,7 @@ def _assemble_strands(figure: Figure, garment: Garment, traits: Traits, palette:
         return figure.normals[skin_only[tree.query(points)[1]]]
 
     grown = hair.grow_hair(stream(traits.seed, "hair growth"), figure, traits.hair)
+    grown = press_hair(figure, traits.hat, grown)
     rng = stream(traits.seed, "brow growth")
     brows = details.grow_brows(rng, figure, traits.brow_density, normal_at)
     lashes = details.grow_lashes(rng, figure, 0.0085 if traits.sex == "female" else 0.0055)

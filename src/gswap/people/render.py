@@ -35,7 +35,7 @@ class TrueMasks:
 
     person: SoftMask
     head: SoftMask
-    """Face, ears, hair, spectacles."""
+    """Face, ears, hair, hat, spectacles."""
     hair: SoftMask
     neck: SoftMask
     torso: SoftMask
@@ -138,7 +138,7 @@ def render(
     marks = person.figure.anatomy.landmarks(body.vertices)
     soft = {
         "person": covered,
-        "head": mask(Label.FACE, Label.HAIR, Label.GLASSES),
+        "head": mask(Label.FACE, Label.HAIR, Label.GLASSES, Label.HAT),
         "hair": mask(Label.HAIR),
         "neck": mask(Label.NECK),
         "torso": mask(Label.TORSO),
@@ -214,7 +214,9 @@ def _shade_mesh(
         part = Points(points.rows[chosen], normal[chosen], position[chosen])
         surface = _surface(person, part, label[chosen], kind, vertices)
         is_eye = kind in (Material.LEFT_EYE, Material.RIGHT_EYE)
-        lit = key.lit(part.position, BIAS["cloth" if kind in (Material.CLOTH, Material.COLLAR) else "skin"])
+        lit = key.lit(
+            part.position, BIAS["cloth" if kind in (Material.CLOTH, Material.COLLAR, Material.HAT) else "skin"]
+        )
         if is_eye:
             lit = 0.4 + 0.6 * lit  # the lids and brow let some light through
         color[chosen] = light_surface(scene, surface, part.position, lit)
@@ -233,6 +235,8 @@ def _surface(person: Person, p: Points, label: np.ndarray, kind: Material, verti
         return materials.tongue(person, p, label)
     if kind == Material.TEETH:
         return materials.teeth(person, p, label)
+    if kind == Material.HAT:
+        return materials.hat(person, p, label)
     return materials.cloth(person, p, label, collar=kind == Material.COLLAR)
 
 

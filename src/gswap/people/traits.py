@@ -14,6 +14,7 @@ from gswap.people.seeds import stream
 Sex = Literal["female", "male"]
 HairStyle = Literal["bald", "buzz", "short", "back", "bob", "long", "curly"]
 Neckline = Literal["crew", "vee", "high", "shirt"]
+HatKind = Literal["none", "beanie", "cap"]
 Motif = Literal["plain", "stripes", "checks", "camouflage", "dots"]
 Rgb = tuple[int, int, int]
 
@@ -88,6 +89,9 @@ class Traits:
     freckles: float
     glasses: bool
     frame_color: Rgb
+    hat: HatKind
+    """Nobody wears one unless asked to."""
+    hat_color: Rgb
     neckline: Neckline
     motif: Motif
     fabric: Rgb
@@ -133,6 +137,8 @@ def draw_traits(seed: int, **overrides: Any) -> Traits:
         "freckles": pick("freckles", lambda r: float(r.choice([0, 0, 0.6])) if tone < 2.5 else 0.0),
         "glasses": pick("glasses", lambda r: bool(r.random() < 0.25)),
         "frame_color": pick("frame_color", lambda r: FRAMES[r.integers(len(FRAMES))]),
+        "hat": given.pop("hat", "none"),
+        "hat_color": pick("hat_color", lambda r: FABRICS[r.integers(len(FABRICS))]),
         "neckline": pick("neckline", lambda r: ("crew", "crew", "vee", "high", "shirt")[r.integers(5)]),
         "motif": pick("motif", lambda r: ("plain", "plain", *get_args(Motif)[1:])[r.integers(6)]),
         "fabric": pick("fabric", lambda r: FABRICS[r.integers(len(FABRICS))]),
@@ -142,7 +148,7 @@ def draw_traits(seed: int, **overrides: Any) -> Traits:
     if given:
         known = sorted({f.name for f in fields(Traits)} | {f.name for f in fields(Hair)} | {"style", "hair_color"})
         raise UsageError(f"A person has no trait named {', '.join(sorted(given))}.", hint=f"Known: {', '.join(known)}.")
-    for name, kind in (("neckline", Neckline), ("motif", Motif)):
+    for name, kind in (("neckline", Neckline), ("motif", Motif), ("hat", HatKind)):
         if values[name] not in get_args(kind):
             raise UsageError(f"{name} must be one of {get_args(kind)}, not {values[name]!r}.")
     return Traits(**values)

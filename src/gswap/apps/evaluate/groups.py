@@ -89,6 +89,13 @@ GROUPS: tuple[Group, ...] = (
     _of_source("long hair", "the source's hair falls to the shoulders", sex="female", style="long"),
     _of_source("curly hair", "the source's hair is curly", style="curly"),
     _of_source("bald", "the source has no hair", sex="male", style="bald"),
+    _of_source("beanie", "the source wears a knitted hat", hat="beanie", style="long", sex="female"),
+    _of_source("cap", "the source wears a cap with a peak", hat="cap", style="short"),
+    Group(
+        "onto a hat",
+        "the target wears a knitted hat, which goes with the old head",
+        (_case("onto a hat", target={"hat": "beanie"}),),
+    ),
     _of_source("old", "the source is old", age=1.0),
     Group("side light", "the target is lit strongly from one side", (_case("side light", light=SIDE_LIGHT),)),
     Group("black and white", "the photos have no colour", (_case("black and white", develop=black_and_white),)),
