@@ -31,9 +31,9 @@ MODEL = load_body("anny")
 
 
 @cache
-def clip(style, seed):
+def clip(style, seed, hat="none"):
     """A few frames of a rendered person: the frames with their truth, and what segmentation is given."""
-    person = make_person(seed, style=style)
+    person = make_person(seed, style=style, hat=hat)
     motion = make_motion(seed, 40, config=MotionConfig(yaw=25))
     scene = make_scene(seed, head_fraction=0.5)
     frames = [render(person, motion[t], scene, SIZE, frame=t) for t in (0, 10, 20)]
@@ -72,6 +72,17 @@ def test_masks_agree_with_the_truth(style, seed, head, neck):
         assert (together <= mask.person.astype(int) + 1).all()
         soft = (mask.head > 20) & (mask.head < 235)
         assert 0 < soft.mean() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("style", "seed", "hat"), [("short", 300, "cap"), ("short", 300, "beanie"), ("long", 311, "beanie")]
+)
+def test_a_hat_is_the_heads_and_does_not_hide_how_long_the_hair_is(style, seed, hat):
+    frames, samples = clip(style, seed, hat)
+    segmenter = HeadSegmenter.prepare(samples, MODEL)
+    assert segmenter.long_hair == (style == "long")
+    for mask, frame in zip(run(samples, segmenter), frames, strict=True):
+        assert iou(mask.head, frame.masks.head) >= 0.92
 
 
 def test_masks_are_deterministic_and_blind_to_later_frames():

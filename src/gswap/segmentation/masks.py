@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gswap.foundation.errors import InputError
 from gswap.foundation.imaging import disc
@@ -34,8 +34,12 @@ FRONTAL_YAW = 15.0
 """Degrees within which the space beside the jaw tells long hair from short."""
 _BESIDE_JAW_HEIGHT, _BESIDE_JAW_SIDE = (0.08, 0.35), (0.42, 0.62)
 """Face units: where hair below the ears shows beside a frontal face."""
+_BESIDE_EYES_HEIGHT, _BESIDE_EYES_SIDE = (0.4, 0.75), (0.48, 0.66)
+"""Above it: hair that a hat has given another colour than what is on top of the head begins here, a hood does not."""
 _LONG_FRACTION = 0.35
 """Hair is long when it covers more than this part of that space on one side."""
+_NOT_SKIN = 30.0
+"""8-bit Lab distance from the face's usual colour from which a colour is not its skin's, ears in the shade included."""
 
 _COLOR_WEIGHT = 0.8
 """Neighbouring pixels are not independent: their colours count a little less than their likelihoods say."""
@@ -94,16 +98,10 @@ class HeadSegmenter:
             raise InputError("Expected frames with a face to learn the colours of head and background, found none.")
         parts = face_parts(model)
         layouts = [lay_out(sample, model, parts, min(cfg.face_pixels, LEARNING_PIXELS)) for sample in samples]
-        counts = ColorCounts()
-        for sample, layout in zip(samples, layouts, strict=True):
-            _count_seeds(counts, sample, layout, cfg.long_hair or False)
         long_hair = cfg.long_hair
         if long_hair is None:
-            long_hair = has_long_hair(samples, layouts, counts.densities())
-            counts = ColorCounts()
-            for sample, layout in zip(samples, layouts, strict=True):
-                _count_seeds(counts, sample, layout, long_hair)
-        segmenter = cls(model, counts.densities(), long_hair, cfg)
+            long_hair = has_long_hair(samples, layouts, _seed_colors(samples, layouts, False))
+        segmenter = cls(model, _seed_colors(samples, layouts, long_hair), long_hair, cfg)
         for _ in range(color_rounds):
             learnt = ColorCounts()
             for sample, layout in zip(samples, layouts, strict=True):
@@ -165,24 +163,71 @@ class HeadSegmenter:
         )
 
 
-def has_long_hair(samples: Sequence[Sample], layouts: Sequence[Layout], colors: Float[np.ndarray, "bins 4"]) -> bool:
-    """Whether hair falls below the ears, from the frames that look at the camera (or the most frontal one)."""
+def has_long_hair(
+    samples: Sequence[Sample],
+    layouts: Sequence[Layout],
+    colors: Float[np.ndarray, "bins 4"],
+) -> bool:
+    """Whether hair falls below the ears, from the frames that look at the camera (or the most frontal one).
+
+    It has the colour of what is on top of the head, or, under a hat, another than the face's.
+    """
     yaws = np.array([abs(yaw_degrees(sample.landmarks)) for sample in samples])
     frontal = np.flatnonzero(yaws <= max(FRONTAL_YAW, float(yaws.min()) + 1e-9))
-    fractions = [_beside_jaw(samples[k], layouts[k], colors) for k in frontal]
+    fractions = [
+        max(
+            _beside(_hair_like(samples[k], layouts[k], colors), layouts[k]),
+            _beside(_hanging(samples[k], layouts[k]), layouts[k]),
+        )
+        for k in frontal
+    ]
     return bool(np.median(fractions) > _LONG_FRACTION)
 
 
-def _beside_jaw(sample: Sample, layout: Layout, colors: Float[np.ndarray, "bins 4"]) -> float:
-    """How much of the space beside the jaw is the person and has the colour of hair; the fuller side."""
-    density = colors[lab_bins(layout.crop.take(sample.rgb))]
-    person = layout.crop.take(sample.person) > 127
-    hair = person & (density[..., HAIR] > 0.5 * np.maximum(density[..., CLOTHES], density[..., SKIN]))
-    side = np.abs(layout.side)
-    zone = (layout.height > _BESIDE_JAW_HEIGHT[0]) & (layout.height < _BESIDE_JAW_HEIGHT[1])
-    zone &= (side > _BESIDE_JAW_SIDE[0]) & (side < _BESIDE_JAW_SIDE[1])
+def _beside(hair: Bool[np.ndarray, "h w"], layout: Layout) -> float:
+    """How much of the space beside the jaw is hair; the fuller side."""
+    zone = _zone(layout, _BESIDE_JAW_HEIGHT, _BESIDE_JAW_SIDE)
     halves = [zone & (layout.side > 0), zone & (layout.side < 0)]
     return max(float(hair[half].mean()) if half.any() else 0.0 for half in halves)
+
+
+def _zone(layout: Layout, heights: tuple[float, float], sides: tuple[float, float]) -> Bool[np.ndarray, "h w"]:
+    side = np.abs(layout.side)
+    return (layout.height > heights[0]) & (layout.height < heights[1]) & (side > sides[0]) & (side < sides[1])
+
+
+def _hair_like(sample: Sample, layout: Layout, colors: Float[np.ndarray, "bins 4"]) -> Bool[np.ndarray, "h w"]:
+    """Pixels of the person that have the colour of what is on top of the head."""
+    density = colors[lab_bins(layout.crop.take(sample.rgb))]
+    person = layout.crop.take(sample.person) > 127
+    return person & (density[..., HAIR] > 0.5 * np.maximum(density[..., CLOTHES], density[..., SKIN]))
+
+
+def _hanging(sample: Sample, layout: Layout) -> Bool[np.ndarray, "h w"]:
+    """Pixels of the person beside the face that do not look like its skin, if they begin beside the eyes.
+
+    A face that is turned away has the back of the head there: nothing.
+    """
+    lab = cv2.cvtColor(layout.crop.take(sample.rgb), cv2.COLOR_RGB2LAB).astype(np.float32)
+    bare = priors.skin_seeds(layout, layout.crop.points(sample.landmarks)) > 0
+    out = np.zeros(bare.shape, bool)
+    if abs(yaw_degrees(sample.landmarks)) > FRONTAL_YAW or not bare.any():
+        return out
+    person = layout.crop.take(sample.person) > 127
+    other = person & (np.linalg.norm(lab - np.median(lab[bare], axis=0), axis=-1) > _NOT_SKIN)
+    for half in (layout.side > 0, layout.side < 0):
+        above = half & _zone(layout, _BESIDE_EYES_HEIGHT, _BESIDE_EYES_SIDE)
+        if above.any() and other[above].mean() > _LONG_FRACTION:
+            out |= other & half
+    return out & (np.abs(layout.side) > _BESIDE_JAW_SIDE[0])
+
+
+def _seed_colors(samples: Sequence[Sample], layouts: Sequence[Layout], long_hair: bool) -> Float[np.ndarray, "bins 4"]:
+    """Colours of the pixels that are certain from their place alone."""
+    counts = ColorCounts()
+    for sample, layout in zip(samples, layouts, strict=True):
+        _count_seeds(counts, sample, layout, long_hair)
+    return counts.densities()
 
 
 def _count_seeds(counts: ColorCounts, sample: Sample, layout: Layout, long_hair: bool) -> None:
@@ -191,6 +236,9 @@ def _count_seeds(counts: ColorCounts, sample: Sample, layout: Layout, long_hair:
     person = layout.crop.take(sample.person).astype(np.float32) / 255
     counts.add(SKIN, bins, priors.skin_seeds(layout, layout.crop.points(sample.landmarks)))
     counts.add(HAIR, bins, priors.hair_seeds(layout, person))
+    if long_hair:  # a hat hides its colour on top of the head
+        zone = _zone(layout, _BESIDE_JAW_HEIGHT, _BESIDE_JAW_SIDE) & _hanging(sample, layout)
+        counts.add(HAIR, bins, zone.astype(np.float32))
     counts.add(CLOTHES, bins, priors.clothes_seeds(layout, person, long_hair))
     counts.add(BACKGROUND, bins, priors.background_seeds(layout, person))
 
