@@ -85,7 +85,11 @@ GROUPS: tuple[Group, ...] = (
         (_case("onto dark skin", target={"skin_tone": 7.0}),),
     ),
     _of_source("glasses", "the source wears glasses", glasses=True),
-    _of_source("beard", "the source has a dense stubble", sex="male", stubble=1.0),
+    Group(
+        "beard",
+        "the source has a dense stubble; 6 photos, for with it the detector loses faces turned by 45 degrees",
+        (_case("beard", source={"sex": "male", "stubble": 1.0}, photos=6),),
+    ),
     _of_source("long hair", "the source's hair falls to the shoulders", sex="female", style="long"),
     _of_source("curly hair", "the source's hair is curly", style="curly"),
     _of_source("bald", "the source has no hair", sex="male", style="bald"),
