@@ -33,12 +33,15 @@ DAMPING = {
     "field.log_scale": 2e-3,
     "field.rotation": 5e-4,
     "field.offset": 2.0,
+    "field.feature_modes": 6e-3,
 }
 """Adam's epsilon times the number of Gaussians (gradients fall as that number grows): a fifth of the median gradient.
 
 Adam makes steps of one size out of gradients of any size, so that Gaussians which hardly show (behind the ears, at
 grazing angles) would walk at random; with an epsilon of the order of a weak gradient they stay where they began.
 """
+EXPRESSION_FRAMES = 96
+"""Frames whose faces give the components of the expression."""
 REGULARISE_EVERY = 4
 PERCEPTUAL_EVERY = 4
 BLINK, JAW_OPEN = ("eyeBlinkLeft", "eyeBlinkRight"), "jawOpen"
@@ -91,6 +94,12 @@ def fit_portrait(
     curve = Curve([], []) if state is None else read_checkpoint(state, portrait, optimizer, names)
     geometry = TrackGeometry(portrait.surface, portrait.binding, drive, model)
     laplacian, neighbours = MeshLaplacian(portrait.surface), Neighbours(portrait.surface, portrait.binding)
+
+    expression = portrait.network.field.expression
+    if expression is not None and not curve.frames and start is None:
+        unique = np.unique(chosen)
+        picked = unique[np.unique(np.linspace(0, len(unique) - 1, EXPRESSION_FRAMES).round().astype(int))]
+        expression.learn([geometry[int(t)] for t in picked])
 
     divisor = cfg.divisor(*target.window.size)
     frames = _frames(target, swap, drive, divisor, cfg)
@@ -200,6 +209,8 @@ def _optimizer(names: dict[str, nn.Parameter], gaussians: int, cfg: FitConfig) -
         "field.rotation": cfg.rate_rotation,
         "field.offset": cfg.rate_offset,
         "field.delta": cfg.rate_delta,
+        "field.delta_modes": cfg.rate_delta_modes,
+        "field.feature_modes": cfg.rate_feature_modes,
         "field.condition": cfg.rate_condition,
         "field.correction": cfg.rate_correction,
     }
