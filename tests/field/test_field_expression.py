@@ -103,8 +103,8 @@ def test_modes_move_vertices_and_features_with_the_expression(surface, few, fram
     field = Field(surface, few, 1, expressions=COUNT)
     field.expression.learn(posed)
     with torch.no_grad():
-        field.delta_modes[..., 0] = torch.tensor([0.01, 0, 0])
-        field.feature_modes[:, 2, 0] = 0.1
+        field.delta_modes[0] = torch.tensor([0.01, 0, 0])
+        field.feature_modes[0, :, 2] = 0.1
     plain = Field(surface, few, 1)
     number = field.expression(posed[8])[0]
     torch.testing.assert_close(field(posed[8]).features[:, 2], 0.5 + 0.1 * number.expand(7))
@@ -120,11 +120,11 @@ def test_gradients_of_the_modes_against_finite_differences(surface, few, frames)
     field = field.double()
     chosen = type(posed[8])(**{k: v.double() if v.is_floating_point() else v for k, v in vars(posed[8]).items()})
     used = torch.unique(chosen.corners)[:4]
-    delta = (0.01 * torch.randn(4, 3, COUNT, dtype=torch.float64)).requires_grad_()
-    features = (0.1 * torch.randn(7, 8, COUNT, dtype=torch.float64)).requires_grad_()
+    delta = (0.01 * torch.randn(COUNT, 4, 3, dtype=torch.float64)).requires_grad_()
+    features = (0.1 * torch.randn(COUNT, 7, 8, dtype=torch.float64)).requires_grad_()
 
     def forward(delta, features):
-        modes = torch.zeros_like(field.delta_modes).index_copy(0, used, delta)
+        modes = torch.zeros_like(field.delta_modes).index_copy(1, used, delta)
         return tuple(functional_call(field, {"delta_modes": modes, "feature_modes": features}, (chosen,)))
 
     assert torch.autograd.gradcheck(forward, (delta, features), check_undefined_grad=False)

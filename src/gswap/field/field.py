@@ -108,8 +108,8 @@ class Field(nn.Module):
         self.correction = nn.Parameter(torch.zeros(frames, 6))
         self.expression = Expression(surface, expressions) if expressions else None
         if expressions:
-            self.delta_modes = nn.Parameter(torch.zeros(v, 3, expressions))
-            self.feature_modes = nn.Parameter(torch.zeros(n, FEATURES, expressions))
+            self.delta_modes = nn.Parameter(torch.zeros(expressions, v, 3))
+            self.feature_modes = nn.Parameter(torch.zeros(expressions, n, FEATURES))
         if appearance == "harmonics":
             self.harmonics = nn.Parameter(torch.zeros(n, TERMS, 3))
         if temporal == "mlp":
@@ -173,7 +173,7 @@ class Field(nn.Module):
         # Eq. 6 as printed adds dM to the posed vertices, where it does not turn with the head.
         delta = self.delta
         if self.expression is not None:
-            delta = delta + self.delta_modes @ self.expression(posed)
+            delta = delta + mixed(self.delta_modes, self.expression(posed))
         moved = delta if self.after_skinning else (posed.linear * delta[:, None, :]).sum(-1)
         return posed.vertices + moved
 
@@ -181,7 +181,7 @@ class Field(nn.Module):
         """Features of the Gaussians that face the camera."""
         features = self.features
         if self.expression is not None:
-            features = features + self.feature_modes @ self.expression(posed)
+            features = features + mixed(self.feature_modes, self.expression(posed))
         features = features.index_select(0, posed.visible)
         if self.appearance == "neural":
             return features
@@ -201,3 +201,8 @@ class Field(nn.Module):
         hidden = F.linear(features, self.mix_in.weight[:, :FEATURES])
         hidden = hidden + F.linear(condition, self.mix_in.weight[:, FEATURES:], self.mix_in.bias)
         return features + self.mix_out(F.relu(hidden))
+
+
+def mixed(modes: Float[Tensor, "e n d"], numbers: Float[Tensor, "e"]) -> Float[Tensor, "n d"]:
+    """Sum of the modes, each times its number."""
+    return (numbers @ modes.flatten(1)).view(modes.shape[1:])

@@ -122,10 +122,10 @@ def field_losses(field: Field, laplacian: MeshLaplacian, neighbours: Neighbours,
         total = total + cfg.weight_delta_laplacian * squared_norm(laplacian(learned))
         total = total + cfg.weight_delta * squared_norm(learned)
     if field.expression is not None:
-        modes = field.delta_modes.flatten(1)
+        modes = field.delta_modes.transpose(0, 1).flatten(1)
         total = total + cfg.weight_delta_laplacian * squared_norm(laplacian(modes))
         total = total + cfg.weight_delta * squared_norm(modes)
-        total = total + cfg.weight_feature_modes * (field.hold[..., None] * field.feature_modes.square()).mean()
+        total = total + cfg.weight_feature_modes * (field.hold * field.feature_modes.square()).mean()
     if cfg.offsets:
         total = total + cfg.weight_offset * squared_norm(field.offset)
         total = total + cfg.weight_offset_unseen * offset_unseen(field)
