@@ -27,6 +27,8 @@ LEAST_TURN = 0.05
 LEAST_SHARE, LEAST_SPREAD = 0.15, 1e-4
 """Components are counted in units of their spread; at least of this share of the first one's, and of so many metres a
 vertex: what moves less is noise."""
+FRAMES_EACH = 4
+"""Frames that a component needs: a few pictures must not be learned by heart."""
 ROOM = 1.1
 """The clip's range of every number is widened by this before others are clamped to it."""
 
@@ -96,7 +98,7 @@ class Expression(nn.Module):
         mean = points.mean(0)
         self.mean.copy_(torch.from_numpy(mean))
         _, values, directions = np.linalg.svd(points - mean, full_matrices=False)
-        count = min(len(self.basis), len(values))
+        count = min(len(self.basis), len(points) // FRAMES_EACH)
         spread = values[:count] / np.sqrt(len(points))
         least = max(LEAST_SHARE * float(spread[:1].sum()), LEAST_SPREAD * len(self.shown) ** 0.5)
         self.basis.zero_()

@@ -20,7 +20,7 @@ from gswap.portrait.checkpoint import Curve, read_checkpoint, write_checkpoint
 from gswap.portrait.config import FitConfig
 from gswap.portrait.frames import TrainingFrame, TrainingFrames, window_camera
 from gswap.portrait.guidance import GuidingFrames, cut, guided_loss, is_guided
-from gswap.portrait.losses import PerceptualLoss, field_losses, image_losses
+from gswap.portrait.losses import PerceptualLoss, field_losses, image_losses, mode_losses
 from gswap.portrait.model import Portrait, Rendering, View, build_portrait
 from gswap.portrait.outline import HeadPicture, outline_offsets
 from gswap.portrait.preview import preview_sheet
@@ -43,6 +43,8 @@ grazing angles) would walk at random; with an epsilon of the order of a weak gra
 EXPRESSION_FRAMES = 96
 """Frames whose faces give the components of the expression."""
 REGULARISE_EVERY = 4
+REGULARISE_MODES_EVERY = 16
+"""They are eleven times as many."""
 PERCEPTUAL_EVERY = 4
 BLINK, JAW_OPEN = ("eyeBlinkLeft", "eyeBlinkRight"), "jawOpen"
 BLINK_LEVEL, JAW_LEVEL, RARE = 0.35, 0.15, 0.25
@@ -126,6 +128,8 @@ def fit_portrait(
         loss = losses.total(cfg)
         if step % REGULARISE_EVERY == 0:
             loss = loss + REGULARISE_EVERY * field_losses(portrait.network.field, laplacian, neighbours, cfg)
+        if cfg.expressions and step % REGULARISE_MODES_EVERY == 0:
+            loss = loss + REGULARISE_MODES_EVERY * mode_losses(portrait.network.field, laplacian, cfg)
         if perceptual is not None and step >= total // 3 and step % PERCEPTUAL_EVERY == 0:
             loss = loss + cfg.weight_perceptual * perceptual(rendering.image, frame.image)
         if guiding is not None and is_guided(step, total):
@@ -190,7 +194,7 @@ def _trainable(network: nn.Module, cfg: FitConfig) -> dict[str, nn.Parameter]:
     if not cfg.offsets:
         frozen.add("field.offset")
     if not cfg.vertex_offsets:
-        frozen.add("field.delta")
+        frozen |= {"field.delta", "field.delta_modes"}
     if not cfg.correct_pose:
         frozen.add("field.correction")
     if cfg.temporal == "none":

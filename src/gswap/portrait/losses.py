@@ -121,11 +121,6 @@ def field_losses(field: Field, laplacian: MeshLaplacian, neighbours: Neighbours,
         learned = field.delta - field.initial_delta
         total = total + cfg.weight_delta_laplacian * squared_norm(laplacian(learned))
         total = total + cfg.weight_delta * squared_norm(learned)
-    if field.expression is not None:
-        modes = field.delta_modes.transpose(0, 1).flatten(1)
-        total = total + cfg.weight_delta_laplacian * squared_norm(laplacian(modes))
-        total = total + cfg.weight_delta * squared_norm(modes)
-        total = total + cfg.weight_feature_modes * (field.hold * field.feature_modes.square()).mean()
     if cfg.offsets:
         total = total + cfg.weight_offset * squared_norm(field.offset)
         total = total + cfg.weight_offset_unseen * offset_unseen(field)
@@ -133,3 +128,10 @@ def field_losses(field: Field, laplacian: MeshLaplacian, neighbours: Neighbours,
     if cfg.correct_pose:
         total = total + cfg.weight_correction * squared_norm(field.correction)
     return total
+
+
+def mode_losses(field: Field, laplacian: MeshLaplacian, cfg: FitConfig) -> Float[Tensor, ""]:
+    """The weighted regularisers of what changes with the expression: as dM's own, and small features."""
+    shapes = field.delta_modes.transpose(0, 1).flatten(1)
+    total = cfg.weight_delta_laplacian * squared_norm(laplacian(shapes)) + cfg.weight_delta * squared_norm(shapes)
+    return total + cfg.weight_feature_modes * (field.hold * field.feature_modes.square()).mean()
