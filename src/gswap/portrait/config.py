@@ -168,7 +168,7 @@ def preset(quality: Quality) -> FitConfig:
     about three times as long.
     """
     if quality == "preview":
-        return FitConfig(coarse_steps=300, fine_steps=0, rerender=False)
+        return FitConfig(coarse_steps=270, fine_steps=0, rerender=False)
     if quality == "best":
         return FitConfig(coarse_steps=2400, fine_steps=2700)
     return FitConfig()

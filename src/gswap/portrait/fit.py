@@ -40,7 +40,7 @@ DAMPING = {
 Adam makes steps of one size out of gradients of any size, so that Gaussians which hardly show (behind the ears, at
 grazing angles) would walk at random; with an epsilon of the order of a weak gradient they stay where they began.
 """
-EXPRESSION_FRAMES = 96
+EXPRESSION_FRAMES = 64
 """Frames whose faces give the components of the expression."""
 REGULARISE_EVERY = 4
 REGULARISE_MODES_EVERY = 16
