@@ -96,6 +96,7 @@ def test_the_temporal_condition_absorbs_colour_jitter(scene, rasterize, temporal
         coarse_side=64,
         texels=24,
         temporal=temporal,
+        expressions=0,
         rate_condition=1e-2,
         rerender=False,
     )

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gswap.field.binding import Binding
+from gswap.field.expression import Expression
 from gswap.field.geometry import PosedSurface
 from gswap.field.harmonics import TERMS, harmonics
 from gswap.field.posing import Attributes, place, rotate
@@ -55,6 +56,7 @@ class Field(nn.Module):
             by spherical harmonics; then the features' other channels are zero.
         after_skinning: Add dM to the posed vertices, as eq. 6 is printed, rather than before skinning.
         channels: Channels of the features that are splatted; those beyond the eighth are zero.
+        expressions: How many numbers of a frame (``field.expression``) move vertices and features.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Field(nn.Module):
         appearance: Appearance = "neural",
         after_skinning: bool = False,
         channels: int = FEATURES,
+        expressions: int = 0,
     ) -> None:
         super().__init__()
         self.after_skinning, self.channels = after_skinning, channels
@@ -103,6 +106,10 @@ class Field(nn.Module):
         self.register_buffer("initial_delta", torch.zeros(v, 3), persistent=False)
         self.condition = nn.Parameter(torch.zeros(frames, CONDITION))
         self.correction = nn.Parameter(torch.zeros(frames, 6))
+        self.expression = Expression(surface, expressions) if expressions else None
+        if expressions:
+            self.delta_modes = nn.Parameter(torch.zeros(expressions, v, 3))
+            self.feature_modes = nn.Parameter(torch.zeros(expressions, n, FEATURES))
         if appearance == "harmonics":
             self.harmonics = nn.Parameter(torch.zeros(n, TERMS, 3))
         if temporal == "mlp":
@@ -164,12 +171,18 @@ class Field(nn.Module):
     def moved_vertices(self, posed: PosedSurface) -> Float[Tensor, "v 3"]:
         """The posed surface with dM, camera frame, metres."""
         # Eq. 6 as printed adds dM to the posed vertices, where it does not turn with the head.
-        moved = self.delta if self.after_skinning else (posed.linear * self.delta[:, None, :]).sum(-1)
+        delta = self.delta
+        if self.expression is not None:
+            delta = delta + mixed(self.delta_modes, self.expression(posed))
+        moved = delta if self.after_skinning else (posed.linear * delta[:, None, :]).sum(-1)
         return posed.vertices + moved
 
     def _seen(self, posed: PosedSurface, means: Float[Tensor, "k 3"]) -> Float[Tensor, "k 8"]:
         """Features of the Gaussians that face the camera."""
-        features = self.features.index_select(0, posed.visible)
+        features = self.features
+        if self.expression is not None:
+            features = features + mixed(self.feature_modes, self.expression(posed))
+        features = features.index_select(0, posed.visible)
         if self.appearance == "neural":
             return features
         into_face = posed.quats * posed.quats.new_tensor([1.0, -1.0, -1.0, -1.0])
@@ -188,3 +201,8 @@ class Field(nn.Module):
         hidden = F.linear(features, self.mix_in.weight[:, :FEATURES])
         hidden = hidden + F.linear(condition, self.mix_in.weight[:, FEATURES:], self.mix_in.bias)
         return features + self.mix_out(F.relu(hidden))
+
+
+def mixed(modes: Float[Tensor, "e n d"], numbers: Float[Tensor, "e"]) -> Float[Tensor, "n d"]:
+    """Sum of the modes, each times its number."""
+    return (numbers @ modes.flatten(1)).view(modes.shape[1:])

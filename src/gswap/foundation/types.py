@@ -208,6 +208,9 @@ class BodyTrack:
     """Mean landmark residual in units of the outer-eye-corner distance."""
     sizes: Int[np.ndarray, "t 2"]
     """Width and height of each image."""
+    moves: Float[np.ndarray, "t 468 3"] | None = None
+    """What shape and actions leave unsaid: how far the skin landmarks of each image lie from where they put them
+    (metres, head coordinates). ``BodyModel.pose`` spreads it over the surface; ``None`` = nowhere."""
 
     def __len__(self) -> int:
         return len(self.valid)

@@ -38,6 +38,7 @@ def recipe_defaults(recipe: Recipe) -> RecipeDefaults:
             settings.fit,
             temporal="mlp",
             correct_pose=False,
+            expressions=0,
             weight_perceptual=1.0,
             weight_gradient=0.0,
             weight_ssim=0.0,

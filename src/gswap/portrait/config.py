@@ -55,6 +55,9 @@ class FitConfig:
     """Let Gaussians leave the surface in the frame of their face (hair)."""
     vertex_offsets: bool = True
     """Learn dM, the offset of every vertex before skinning."""
+    expressions: int = 11
+    """Numbers of a frame (principal components of its face, and how it is turned) that drive learned changes of shape
+    and features; 0 = none."""
     delta_after_skinning: bool = False
     """Add dM after skinning, as eq. 6 is printed: it does not turn with the head."""
     splat_channels: Literal[8, 32] = 8
@@ -90,6 +93,10 @@ class FitConfig:
     """Offsets in the face frame, metres."""
     rate_delta: float = 1e-4
     """dM, metres."""
+    rate_delta_modes: float = 5e-5
+    """Changes of dM with the expression, metres."""
+    rate_feature_modes: float = 3e-3
+    """Changes of the features with the expression."""
     rate_condition: float = 2e-3
     """c_t."""
     rate_networks: float = 1e-3
@@ -126,6 +133,8 @@ class FitConfig:
     """Length of the pose corrections."""
     weight_features: float = 1.0
     """Distance of the features from those that the pictures were first projected to."""
+    weight_feature_modes: float = 1.0
+    """Size of the features' changes with the expression."""
     weight_opacity: float = 1e-2
     """Distance of the opacity logits from their initial value."""
     weight_scale: float = 1e-2
@@ -159,7 +168,7 @@ def preset(quality: Quality) -> FitConfig:
     about three times as long.
     """
     if quality == "preview":
-        return FitConfig(coarse_steps=300, fine_steps=0, rerender=False)
+        return FitConfig(coarse_steps=270, fine_steps=0, rerender=False)
     if quality == "best":
         return FitConfig(coarse_steps=2400, fine_steps=2700)
     return FitConfig()

@@ -28,7 +28,7 @@ TOLERANCE = 10.0
 LIP_BAND = 0.06
 """Half width of the band along the inner lips that takes no detail, in units of the mouth's width: a warped photo has
 jagged lip edges, which the field has smoothed."""
-EYE_REACH = 0.22
+EYE_REACH = 0.4
 """How far around the lids the eyes are taken, in widths of the eye."""
 MOUTH_REACH = 0.05
 """How far around the lips the mouth is taken, in widths of the mouth."""

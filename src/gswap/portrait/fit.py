@@ -20,7 +20,7 @@ from gswap.portrait.checkpoint import Curve, read_checkpoint, write_checkpoint
 from gswap.portrait.config import FitConfig
 from gswap.portrait.frames import TrainingFrame, TrainingFrames, window_camera
 from gswap.portrait.guidance import GuidingFrames, cut, guided_loss, is_guided
-from gswap.portrait.losses import PerceptualLoss, field_losses, image_losses
+from gswap.portrait.losses import PerceptualLoss, field_losses, image_losses, mode_losses
 from gswap.portrait.model import Portrait, Rendering, View, build_portrait
 from gswap.portrait.outline import HeadPicture, outline_offsets
 from gswap.portrait.preview import preview_sheet
@@ -33,13 +33,18 @@ DAMPING = {
     "field.log_scale": 2e-3,
     "field.rotation": 5e-4,
     "field.offset": 2.0,
+    "field.feature_modes": 6e-3,
 }
 """Adam's epsilon times the number of Gaussians (gradients fall as that number grows): a fifth of the median gradient.
 
 Adam makes steps of one size out of gradients of any size, so that Gaussians which hardly show (behind the ears, at
 grazing angles) would walk at random; with an epsilon of the order of a weak gradient they stay where they began.
 """
+EXPRESSION_FRAMES = 64
+"""Frames whose faces give the components of the expression."""
 REGULARISE_EVERY = 4
+REGULARISE_MODES_EVERY = 16
+"""They are eleven times as many."""
 PERCEPTUAL_EVERY = 4
 BLINK, JAW_OPEN = ("eyeBlinkLeft", "eyeBlinkRight"), "jawOpen"
 BLINK_LEVEL, JAW_LEVEL, RARE = 0.35, 0.15, 0.25
@@ -92,6 +97,12 @@ def fit_portrait(
     geometry = TrackGeometry(portrait.surface, portrait.binding, drive, model)
     laplacian, neighbours = MeshLaplacian(portrait.surface), Neighbours(portrait.surface, portrait.binding)
 
+    expression = portrait.network.field.expression
+    if expression is not None and not curve.frames and start is None:
+        unique = np.unique(chosen)
+        picked = unique[np.unique(np.linspace(0, len(unique) - 1, EXPRESSION_FRAMES).round().astype(int))]
+        expression.learn([geometry[int(t)] for t in picked])
+
     divisor = cfg.divisor(*target.window.size)
     frames = _frames(target, swap, drive, divisor, cfg)
     if not curve.frames:
@@ -117,6 +128,8 @@ def fit_portrait(
         loss = losses.total(cfg)
         if step % REGULARISE_EVERY == 0:
             loss = loss + REGULARISE_EVERY * field_losses(portrait.network.field, laplacian, neighbours, cfg)
+        if cfg.expressions and step % REGULARISE_MODES_EVERY == 0:
+            loss = loss + REGULARISE_MODES_EVERY * mode_losses(portrait.network.field, laplacian, cfg)
         if perceptual is not None and step >= total // 3 and step % PERCEPTUAL_EVERY == 0:
             loss = loss + cfg.weight_perceptual * perceptual(rendering.image, frame.image)
         if guiding is not None and is_guided(step, total):
@@ -181,7 +194,7 @@ def _trainable(network: nn.Module, cfg: FitConfig) -> dict[str, nn.Parameter]:
     if not cfg.offsets:
         frozen.add("field.offset")
     if not cfg.vertex_offsets:
-        frozen.add("field.delta")
+        frozen |= {"field.delta", "field.delta_modes"}
     if not cfg.correct_pose:
         frozen.add("field.correction")
     if cfg.temporal == "none":
@@ -200,6 +213,8 @@ def _optimizer(names: dict[str, nn.Parameter], gaussians: int, cfg: FitConfig) -
         "field.rotation": cfg.rate_rotation,
         "field.offset": cfg.rate_offset,
         "field.delta": cfg.rate_delta,
+        "field.delta_modes": cfg.rate_delta_modes,
+        "field.feature_modes": cfg.rate_feature_modes,
         "field.condition": cfg.rate_condition,
         "field.correction": cfg.rate_correction,
     }

@@ -78,7 +78,7 @@ def portrait_from(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], mod
             f"The portrait was fitted with the body model {meta['body']!r}, the job uses {model.name!r}.", path=path
         )
     try:
-        cfg = FitConfig(**meta["config"])
+        cfg = FitConfig(**({"expressions": 0} | meta["config"]))  # portraits from before there were any
         shape = BodyShape(meta["body"], arrays["shape.coefficients"], arrays["shape.offsets"])
         binding = Binding(arrays["binding.face"], arrays["binding.bary"], arrays["binding.spacing"])
         surface = head_surface(model, shape, upper_body=cfg.region == "upper-body")

@@ -128,3 +128,10 @@ def field_losses(field: Field, laplacian: MeshLaplacian, neighbours: Neighbours,
     if cfg.correct_pose:
         total = total + cfg.weight_correction * squared_norm(field.correction)
     return total
+
+
+def mode_losses(field: Field, laplacian: MeshLaplacian, cfg: FitConfig) -> Float[Tensor, ""]:
+    """The weighted regularisers of what changes with the expression: as dM's own, and small features."""
+    shapes = field.delta_modes.transpose(0, 1).flatten(1)
+    total = cfg.weight_delta_laplacian * squared_norm(laplacian(shapes)) + cfg.weight_delta * squared_norm(shapes)
+    return total + cfg.weight_feature_modes * (field.hold * field.feature_modes.square()).mean()

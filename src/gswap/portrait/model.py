@@ -59,6 +59,7 @@ class PortraitModel(nn.Module):
                 appearance=cfg.appearance,
                 after_skinning=cfg.delta_after_skinning,
                 channels=cfg.splat_channels,
+                expressions=cfg.expressions,
             )
             self.printed_fusion = cfg.printed_fusion
             self.encoder = self.rerenderer = None
@@ -138,4 +139,6 @@ def track_digest(track: BodyTrack) -> str:
     motion = (track.focal, track.rotation, track.translation, track.neck, track.eyes, track.actions, track.valid)
     for array in (track.shape.coefficients, track.shape.offsets, *motion):
         digest.update(np.ascontiguousarray(array).tobytes())
+    if track.moves is not None:
+        digest.update(np.ascontiguousarray(track.moves).tobytes())
     return digest.hexdigest()

@@ -41,7 +41,7 @@ def repeat_frame(drive: BodyTrack, t: int, count: int) -> BodyTrack:
     per_frame = {
         f.name: np.repeat(getattr(drive, f.name)[t : t + 1], count, axis=0)
         for f in dataclasses.fields(drive)
-        if f.name != "shape"
+        if isinstance(getattr(drive, f.name), np.ndarray)
     }
     return BodyTrack(shape=drive.shape, **per_frame)
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from gswap.pipeline.observer import StepObserver
     from gswap.portrait.config import FitConfig
 
+LANDMARK_SIGMA = 1.0
+"""Frames: landmarks are smoothed over time by this much before the surface follows them."""
 SOLID = 127
 """Matte above which a pixel belongs to head and neck."""
 PERSON, MOTION, FPS = 241, 11, 25
@@ -199,6 +201,8 @@ class _Trusted(ImageStore):
 def _understand(clip: Path, cfg: PortraitBenchConfig, observer: StepObserver) -> tuple[TargetSet, BodyTrack]:
     """Track and segment a clip by our own stages."""
     from gswap.apps.evaluate.analysis import analyse
+    from gswap.body.models import load_body
+    from gswap.body.moves import follow_landmarks
     from gswap.foundation.store import read_body_track
     from gswap.pipeline.config import Job
     from gswap.pipeline.steps import segment
@@ -210,7 +214,17 @@ def _understand(clip: Path, cfg: PortraitBenchConfig, observer: StepObserver) ->
     )  # fmt: skip
     analysis = analyse(job, observer)
     track = read_body_track(analysis.folders["track"] / "body.safetensors")
-    return analysis.target, segment.restrict(track, analysis.faces)
+    faces, model = analysis.faces, load_body("anny")
+    seen = faces.valid & ~faces.bridged
+    return analysis.target, follow_landmarks(
+        segment.restrict(track, faces),
+        faces.landmarks[..., :2],
+        seen,
+        model,
+        duplicate=faces.duplicate,
+        shots=analysis.clip.shots,
+        sigma=LANDMARK_SIGMA,
+    )
 
 
 def _film(cfg: PortraitBenchConfig) -> Path:

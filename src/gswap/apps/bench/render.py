@@ -210,7 +210,7 @@ def _from_workspace(work: Path, cfg: RenderBenchConfig) -> Subject:
 
 def _first(track: BodyTrack, count: int) -> BodyTrack:
     """The first ``count`` frames."""
-    fields = [f.name for f in dataclasses.fields(track) if f.name != "shape"]
+    fields = [f.name for f in dataclasses.fields(track) if f.name != "shape" and getattr(track, f.name) is not None]
     return dataclasses.replace(track, **{name: getattr(track, name)[:count] for name in fields})
 
 
@@ -271,5 +271,6 @@ class _Synthetic:
 def _join(tracks: list[BodyTrack]) -> BodyTrack:
     import numpy as np
 
-    names = [f.name for f in dataclasses.fields(tracks[0]) if f.name != "shape"]
-    return dataclasses.replace(tracks[0], **{n: np.concatenate([getattr(t, n) for t in tracks]) for n in names})
+    first = tracks[0]
+    names = [f.name for f in dataclasses.fields(first) if f.name != "shape" and getattr(first, f.name) is not None]
+    return dataclasses.replace(first, **{n: np.concatenate([getattr(t, n) for t in tracks]) for n in names})

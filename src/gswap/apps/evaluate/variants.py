@@ -75,6 +75,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("without retracking", "Fig. 11", "expressions that fit the training images", _retrack(method="none")),
     Variant("paper's retracking", "Fig. 11", "every image of I_gen fitted on its own", _retrack(method="full")),
     Variant("with temporal feature, c_1", "Fig. 14", "steady colours from unsteady images", _FIRST),
+    Variant("nothing by expression", "", "wrinkles, shading, the inside of the mouth", _fit(expressions=0)),
     Variant("spherical harmonics", "Fig. 14", "fine detail, by neural features", _fit(appearance="harmonics")),
     Variant("RGB blend, no rerendering", "Fig. 12", "a seamless border", _fit(rerender=False)),
     Variant("1 photo", "Fig. 13", "identity", _photos(1), own_images=True),

@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from gswap.body.landmark_errors import LandmarkErrors, plain_errors, read_errors
 from gswap.body.landmark_model import ShapeSpace, landmark_weights
 from gswap.body.lbs import SkinWeights
+from gswap.body.moves import landmark_spread
 from gswap.body.posing import HeadPose, HeadRig, pose_body
 from gswap.body.shapes import SparseShapes, unpack_dense, unpack_sparse
 from gswap.foundation.errors import InternalError, UsageError
@@ -173,6 +174,8 @@ class AnnyModel:
         """Vertices of image ``t`` in its camera, and the linear part of their skinning."""
         pose = HeadPose(track.rotation[t], track.translation[t], track.neck[t], track.eyes[t])
         vertices = rest.vertices + self.actions.combine(track.actions[t])
+        if track.moves is not None:
+            vertices = vertices + landmark_spread(self)(track.moves[t], len(vertices))
         return pose_body(vertices, rest.joints, self.skin_weights, self.rig, pose)
 
     def _face_space(self) -> ShapeSpace:

@@ -22,6 +22,7 @@ from scipy import sparse
 from gswap.body.landmark_errors import LandmarkErrors, plain_errors
 from gswap.body.landmark_model import ShapeSpace, landmark_weights
 from gswap.body.lbs import SkinWeights, chain, skin
+from gswap.body.moves import landmark_spread
 from gswap.body.posing import HeadPose, HeadRig, pose_body
 from gswap.body.shapes import SparseShapes
 from gswap.foundation.errors import InputError, MissingInputError
@@ -144,6 +145,8 @@ class SmplxModel:
         """Vertices of image ``t`` in its camera, and the linear part of their skinning."""
         pose = HeadPose(track.rotation[t], track.translation[t], track.neck[t], track.eyes[t])
         vertices = rest.vertices + self.actions.combine(track.actions[t])
+        if track.moves is not None:
+            vertices = vertices + landmark_spread(self)(track.moves[t], len(vertices))
         return pose_body(vertices, rest.joints, self._driven_weights(), self.rig, pose)
 
     # ------------------------------------------------------------ the full model

@@ -70,4 +70,4 @@ def load_render(folders: dict[str, Path], count: int, t: int) -> Render | None:
     return Render(**{name: store[t] for name, store in stores.items()})
 
 
-STEP = Step("render", 3, ("ingest", "segment", "swap", "retrack", "fit"), _config, _run)
+STEP = Step("render", 4, ("ingest", "segment", "swap", "retrack", "fit"), _config, _run)

@@ -1,4 +1,7 @@
-"""Retrack: landmarks of I_gen -> the new head's shape and the constant bias -> the track that drives the portrait."""
+"""Retrack: landmarks of I_gen -> the new head's shape and the constant bias -> the track that drives the portrait.
+
+Where the swapper says where it put every landmark, the track's surface goes there.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from gswap.body.bias import retrack, retrack_fully
+from gswap.body.moves import follow_landmarks
 from gswap.foundation.store import read_body_track, read_face_track, write_body_track, write_face_track
 from gswap.foundation.types import BodyTrack, FaceTrack
 from gswap.perception.clip import landmarks_near
@@ -60,6 +64,10 @@ def _run(context: StepContext) -> None:
         write_body_track(context.folder / TRAIN, own)
     else:
         drive = retrack(gen_faces, body, model, cfg)
+        placed = folders["swap"] / swap.PLACED
+        if placed.exists():
+            heads = read_face_track(placed)
+            drive = follow_landmarks(drive, heads.landmarks[..., :2], heads.valid, model, shots=heads.shots)
     write_face_track(context.folder / "gen_faces.safetensors", gen_faces)
     write_body_track(context.folder / DRIVE, drive)
     context.notes |= {"frames": len(found)}
@@ -81,4 +89,4 @@ def faces_of_generated(faces: FaceTrack, found: Mapping[int, np.ndarray]) -> Fac
     )
 
 
-STEP = Step("retrack", 3, ("perceive", "track", "segment", "swap"), _config, _run)
+STEP = Step("retrack", 4, ("perceive", "track", "segment", "swap"), _config, _run)

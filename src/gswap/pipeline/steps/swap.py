@@ -26,6 +26,7 @@ from gswap.pipeline.parts import body_model
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import segment
 from gswap.swap.embedded.calibrate import calibrated, calibration_frames
+from gswap.swap.embedded.lift import to_image
 from gswap.swap.embedded.swapper import EmbeddedSwapper
 from gswap.swap.generated import GeneratedFrames
 
@@ -33,6 +34,8 @@ DROPPED = "dropped.json"
 """Numbers of the frames that were painted in vain, where there are some."""
 REFINED = "faces.safetensors"
 """The target's landmarks as the swapper takes them."""
+PLACED = "placed.safetensors"
+"""Where the embedded swapper put the new head's landmarks: what the portrait's surface follows."""
 STORES = ("rgb", "head", "neck", "plate", "confidence")
 
 
@@ -72,6 +75,8 @@ def _run(context: StepContext) -> None:
             painted = paint_clip(job, cast, coarse_reenactor(job, cast, swapper), context.folder, context.progress)
             make, dropped = painted.frame, painted.dropped
             context.notes |= {"generator": painted.facts}
+        else:
+            write_face_track(context.folder / PLACED, _placed(swapper, faces))
     stores = {name: PngStore(context.folder / name, count) for name in STORES}
     for t in range(count):
         if body.valid[t] and not all(t in store for store in stores.values()):
@@ -100,6 +105,18 @@ def _refined_faces(context: StepContext, faces: FaceTrack, body: BodyTrack, targ
             landmarks[t] = points / window.scale + (window.x[t], window.y[t], 0)
         write_face_track(path, dataclasses.replace(faces, landmarks=landmarks))
     return read_face_track(path)
+
+
+def _placed(swapper: EmbeddedSwapper, faces: FaceTrack) -> FaceTrack:
+    """The new head's landmarks as they were placed, full-frame pixels (no depth); valid where there is a frame."""
+    plan, window = swapper.plan, swapper.target.window
+    landmarks = np.full_like(faces.landmarks, np.nan)
+    for t in np.flatnonzero(plan.frames.valid):
+        camera = plan.frames.cameras[t]
+        points, _ = to_image(plan.posed.local[t], plan.frames.rotation[t], plan.frames.translation[t], camera)
+        landmarks[t, :, :2] = points / window.scale + (window.x[t], window.y[t])
+    landmarks[plan.frames.valid, :, 2] = 0
+    return dataclasses.replace(faces, landmarks=landmarks, valid=plan.frames.valid)
 
 
 class _Made:
@@ -139,4 +156,4 @@ def load_swap(folders: dict[str, Path], count: int) -> SwapSet:
     return SwapSet(advice=tuple(read_json(folder / "swap.json")["advice"]), **stores)
 
 
-STEP = Step("swap", 6, ("ingest", "perceive", "track", "segment"), _config, _run)
+STEP = Step("swap", 7, ("ingest", "perceive", "track", "segment"), _config, _run)
