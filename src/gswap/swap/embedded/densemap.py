@@ -178,12 +178,13 @@ def photo_points(photo: ReadyPhoto, gap_excess: float, closed: Float[np.ndarray,
         cfg: Constants.
     """
     points = photo.points.copy()
+    towards_corner = 1 + (cfg.lip_withdrawal_corner - 1) * np.abs(np.linspace(-1, 1, 11))[:, None]
     withdraw = cfg.lip_withdrawal * float(np.clip(gap_excess / 0.10, 0, 1))
     if withdraw > 0:
         for rings in (LIP_RINGS_UPPER, LIP_RINGS_LOWER):
             outer = photo.points[list(rings[0])]
             for ring, share in ((rings[3], 1.0), (rings[2], 0.6), (rings[1], 0.3)):
-                points[list(ring)] += share * withdraw * (outer - photo.points[list(ring)])
+                points[list(ring)] += share * withdraw * towards_corner * (outer - photo.points[list(ring)])
     for shut, (_, contour, _) in zip(closed, EYES, strict=True):
         ring = list(contour)
         line = (photo.points[ring[0]] + photo.points[ring[8]]) / 2

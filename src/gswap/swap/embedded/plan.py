@@ -11,8 +11,9 @@ from scipy.ndimage import gaussian_filter1d
 from gswap.foundation.errors import InputError
 from gswap.foundation.landmarks import face_width, lid_opening, mouth_gap
 from gswap.foundation.protocols import BodyModel
-from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, PhotoSet, TargetSet
+from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, PhotoSet, Shot, TargetSet
 from gswap.swap.config import SwapConfig
+from gswap.swap.embedded.colouring import coloured
 from gswap.swap.embedded.densemap import Head, hair_shell
 from gswap.swap.embedded.lift import Lifted, leaders, lift, smooth_in_shots, valid_runs
 from gswap.swap.embedded.mirror import join_people, mirror_people, mirror_photos, mirrored_landmarks
@@ -24,8 +25,11 @@ from gswap.swap.embedded.select import Choice, Missing, MouthLook, Views, advise
 
 COLOUR_SAMPLES = 20
 """Frames over which the target's complexion is averaged."""
+APART = 1000.0
+"""Frames between two shots."""
 SHOWS_TEETH = 0.1
 """Share of a photo's mouth interior that is teeth, from which its teeth can be used."""
+COLOUR_ADVICE = "add a photo in colour (the photos have none: the colour of skin, lips, eyes and hair is a guess)"
 SHUT_EYE = 0.5
 """Lid opening relative to the neutral below which an eye counts as shut."""
 
@@ -57,6 +61,8 @@ class Plan:
     """Photo that shows the most teeth, -1 where none does."""
     advice: tuple[str, ...]
     long_hair: bool
+    clock: Float[np.ndarray, "t"]
+    """Time, frames: a repeated frame has that of the frame it repeats; far apart across a cut."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
     choice, looks = choice.columns(kept).rows(first), (looks[0].rows(first), looks[1].rows(kept))
     everybody, pictures = _subset(everybody, kept), _subset_photos(pictures, kept)
     widest = float(np.nanmax(face_width(frames.image)))
-    ready = ready_photos(pictures, everybody, cfg.map.photo_margin * widest)
+    complexion = _complexion(inputs.target, frames)
+    ready, grey, guess = coloured(ready_photos(pictures, everybody, cfg.map.photo_margin * widest), complexion)
     usual = int(np.bincount(choice.base[frames.valid].argmax(1), minlength=len(ready)).argmax())
     photos = tuple(equalise(ready, usual))
     whole = ready_photos(images, people, cfg.map.photo_margin * widest)
@@ -127,15 +134,26 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
         photos=photos,
         shell=replace(head_shell, vertices=to_target(head_shell.vertices), centre=to_target(head_shell.centre)),
         gain=adopted_gain(
-            _complexion(inputs.target, frames),
+            complexion,
             measure_complexion(photos[usual].foreground, photos[usual].points),
             cfg.relight,
         ),
         borrowed_lids=lids,
         teeth_photo=int(teeth.argmax()) if teeth.max() > SHOWS_TEETH else -1,
-        advice=advise(_missing(frames, looks, lids, seen_angle, cfg), cfg.select),
+        advice=(
+            *advise(_missing(frames, looks, lids, seen_angle, cfg), cfg.select),
+            *((COLOUR_ADVICE,) if grey and guess else ()),
+        ),
         long_hair=images.long_hair,
+        clock=_clock(first, shots),
     )
+
+
+def _clock(first: Int[np.ndarray, "t"], shots: tuple[Shot, ...]) -> Float[np.ndarray, "t"]:
+    clock = first.astype(np.float64)
+    for number, shot in enumerate(shots):
+        clock[shot.start : shot.stop] += APART * number
+    return clock
 
 
 def _subset(people: Lifted, numbers: Int[np.ndarray, "n"]) -> Lifted:
@@ -208,8 +226,12 @@ def _complexion(target: TargetSet, frames: Lifted) -> Complexion:
     numbers = np.flatnonzero(frames.valid)
     samples = numbers[:: max(1, len(numbers) // COLOUR_SAMPLES)]
     looks = [measure_complexion(target.rgb[int(t)], frames.image[t]) for t in samples]
-    whites = [look.eye_white for look in looks if look.eye_white is not None]
-    return Complexion(np.mean([look.skin for look in looks], axis=0), float(np.median(whites)) if whites else None)
+    whites = [look.white for look in looks if look.white is not None]
+    return Complexion(
+        np.mean([look.skin for look in looks], axis=0),
+        np.median(whites, axis=0) if whites else None,
+        np.mean([look.lips for look in looks], axis=0),
+    )
 
 
 def _openings(local: np.ndarray, neutral: Face) -> Float[np.ndarray, "n 2"]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from gswap.foundation.imaging import blur, fill_polygon
-from gswap.foundation.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT
+from gswap.foundation.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER
 from gswap.swap.config import RelightConfig
 from gswap.swap.embedded.regions import LOG_FLOOR, Points2, luminance, mean_log, skin_mask
 
@@ -29,8 +29,15 @@ class Complexion:
 
     skin: Float[np.ndarray, "3"]
     """Mean log colour of the skin."""
-    eye_white: float | None
-    """Log luminance of the eyes' white, ``None`` where too little of it is seen."""
+    white: Float[np.ndarray, "3"] | None
+    """Log colour of the eyes' white, ``None`` where too little of it is seen."""
+    lips: Float[np.ndarray, "3"]
+    """Mean log colour of the lips."""
+
+    @property
+    def eye_white(self) -> float | None:
+        """Log luminance of the eyes' white."""
+        return None if self.white is None else float(np.log(luminance(np.exp(self.white))))
 
 
 def measure_complexion(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> Complexion:
@@ -44,9 +51,10 @@ def measure_complexion(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> Co
         y, x = np.nonzero(opening)
         keep = np.hypot(x + 0.5 - centre[0], y + 0.5 - centre[1]) > 1.15 * radius
         white[y[keep], x[keep]] = True
-    light = luminance(image[white].astype(np.float32))
-    eye_white = float(np.log(np.percentile(light, 70) + LOG_FLOOR)) if len(light) >= WHITE_PIXELS else None
-    return Complexion(mean_log(image, skin_mask(points, h, w)), eye_white)
+    seen = image[white].astype(np.float32)
+    eye_white = np.log(np.percentile(seen, 70, axis=0) + LOG_FLOOR) if len(seen) >= WHITE_PIXELS else None
+    lips = fill_polygon(points[list(LIPS_OUTER)], h, w) - fill_polygon(points[list(LIPS_INNER)], h, w)
+    return Complexion(mean_log(image, skin_mask(points, h, w)), eye_white, mean_log(image, lips > 0.9))
 
 
 def adopted_gain(target: Complexion, source: Complexion, cfg: RelightConfig) -> Float[np.ndarray, "3"]:
