@@ -53,7 +53,9 @@ LARGEST_LID, LARGEST_BROW = 0.05, 0.02
 SHUT = 0.1
 """Lids shut by more than this are left alone."""
 GAP_ONSET = (0.01, 0.05)
-"""Mouth gaps, eye distances, between which corrections of the gap set in: closed lips stay closed."""
+"""Mouth gaps, eye distances, between which widening the gap sets in: closed lips stay closed."""
+MOST_SHUT = 0.5
+"""Share of its gap by which a mouth is shut further in a round."""
 THINNEST, THICKEST = 0.7, 1.3
 """Share of its thickness that a lip keeps, and takes at most."""
 CORNERS = (61, 291)
@@ -175,7 +177,8 @@ def _calibrate_mouth(local: Points, loop: _Loop) -> None:
     _widen(local, 1 - error["width"] / np.maximum(_width(local), 1e-3))
     low, high = GAP_ONSET
     own = mouth_gap(local)
-    parted = -np.minimum(np.clip((own - low) / (high - low), 0, 1) * error["gap"], 0.8 * own)
+    opening = np.clip((own - low) / (high - low), 0, 1) * np.minimum(error["gap"], 0)
+    parted = -np.where(error["gap"] > 0, np.minimum(error["gap"], MOST_SHUT * own), opening)
     outline = local[:, LIPS_OUTER].copy()
     _part(local, parted)
     _thicken(local, -error["height"] - parted)

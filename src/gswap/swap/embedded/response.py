@@ -2,7 +2,8 @@
 
 An additive Gaussian process (Rasmussen & Williams 2006, ch. 2): the error is a constant, plus a smooth curve over every
 driver (the signal itself, the mouth's gap, the head's turn), plus an offset per photo, plus what changes slowly with
-time. With few or noisy readings it falls back to no error.
+time. How much of it is mere scatter is what makes the errors likeliest (ibid., ch. 5); with few or noisy readings the
+expected error is none.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ CURVE, OFFSET, DRIFT, CONSTANT = 1.0, 0.5, 0.5, 1.0
 """Variances of the parts, relative to that of the errors."""
 BEND = 0.7
 """Length over which a curve bends, in standard deviations of its driver."""
+SCATTER = (0.03, 0.1, 0.3)
+"""Variances of what no driver explains that are tried, relative to the parts'."""
 DRIFT_FRAMES = 6.0
 """Length over which errors drift, frames."""
 
@@ -66,8 +69,17 @@ def expected_error(
         noise: Standard deviation of a reading.
     """
     everywhere = np.arange(len(drivers.curves))
-    power = max(float(np.mean(errors**2)) - noise**2, 0.0)
-    if power <= 0:
+    power = float(np.mean(errors**2))
+    if power <= noise**2:
         return np.zeros(len(everywhere))
-    covariance = drivers.kernel(seen, seen) + (noise**2 / power) * np.eye(len(seen))
-    return drivers.kernel(everywhere, seen) @ np.linalg.solve(covariance, errors)
+    explained = drivers.kernel(seen, seen)
+    least = noise**2 / (power - noise**2)
+    scatter = max((_evidence(explained, errors, s), s) for s in (*(s for s in SCATTER if s > least), least))[1]
+    return drivers.kernel(everywhere, seen) @ np.linalg.solve(explained + scatter * np.eye(len(seen)), errors)
+
+
+def _evidence(explained: Float[np.ndarray, "n n"], errors: Float[np.ndarray, "n"], scatter: float) -> float:
+    """Log marginal likelihood (eq. 5.8 there, the overall variance at its best), up to a constant."""
+    covariance = explained + scatter * np.eye(len(errors))
+    variance = float(errors @ np.linalg.solve(covariance, errors)) / len(errors)
+    return -0.5 * (len(errors) * np.log(variance) + np.linalg.slogdet(covariance)[1])
