@@ -115,6 +115,18 @@ class RelightConfig:
     """Part of that share that also acts outside the face."""
     shading_scale: float = 0.16
     """Gaussian that separates shading from texture, fw."""
+    lit: float = 0.0
+    """What shading is measured from: the face's mean (0) or what the light falls on (1)."""
+    hard_light: tuple[float, float] = (0.12, 0.28)
+    """Standard deviations of the target's shading (log) between which its light goes from soft to hard."""
+    hard_exposure: float = 0.9
+    """:attr:`exposure` in hard light."""
+    hard_shading: float = 1.0
+    """:attr:`shading` in hard light."""
+    hard_outside: float = 0.85
+    """:attr:`shading_outside` in hard light: it falls on hair and ears, too."""
+    hard_scale: float = 0.11
+    """:attr:`shading_scale` in hard light, whose shadows have edges."""
 
 
 @dataclass(frozen=True)

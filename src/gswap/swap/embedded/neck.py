@@ -35,6 +35,10 @@ JAW_BAND = 0.02
 """Half the range of heights over which the jaw's width is read there, face heights."""
 GREY_CHROMA = 6.0
 """Lab chroma (8-bit units) below which skin has no hue to compare by: grey pictures."""
+RIM = 0.04
+"""Half the width of the band around the neck in which the target's skin may be left, face widths."""
+TOLD_APART = 12.0
+"""Levels between skin and cloth from which their mixture is told apart (fully from twice that)."""
 LOWER_FACE = 0.35
 """Skin below this height gives the complexion, face heights."""
 
@@ -49,6 +53,8 @@ class Neck:
     """1 where the colour is not the target's but filled in."""
     beyond: Float[np.ndarray, "h w"]
     """1 where the target has head or neck outside the new neck's sides: the background belongs there."""
+    scene: Float[np.ndarray, "h w 3"]
+    """The target, its skin at the collar recoloured like the neck."""
 
 
 def build_neck(
@@ -57,6 +63,7 @@ def build_neck(
     target_points: Points2,
     head: tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"], Points2],
     target_skin: Bool[np.ndarray, "h w"],
+    torso: Float[np.ndarray, "h w"],
 ) -> Neck:
     """Recolour the target's neck to the new head's lower face, and fill what its chin hid.
 
@@ -66,6 +73,7 @@ def build_neck(
         target_points: Its landmarks.
         head: The relit head, its alpha, its skin, its landmarks.
         target_skin: The target's face skin.
+        torso: Where the target wears something, [0, 1].
     """
     h, w = person.shape
     colour, head_alpha, skin, points = head
@@ -80,7 +88,7 @@ def build_neck(
     beyond, region = region & ~within, region & within
     if not core.any():
         empty = np.zeros((h, w), np.float32)
-        return Neck(recoloured, empty, empty, empty)
+        return Neck(recoloured, empty, empty, empty, image)
     quarter = (w // 4, h // 4)
     known = cv2.resize(
         (core & own if (core & own).any() else core).astype(np.float32), quarter, interpolation=cv2.INTER_AREA
@@ -95,7 +103,57 @@ def build_neck(
     alpha = blur(cv2.dilate(area, np.ones((3, 3), np.uint8)), 1.2)
     mixed = recoloured * own[..., None] + fill * (1 - own[..., None])
     outside = cv2.resize(beyond.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
-    return Neck(mixed, alpha, (1 - own) * alpha, blur(outside, 1.2) * person)
+    scene = recolour_rim(image, alpha, torso, gain, ruler.width)
+    return Neck(mixed, alpha, (1 - own) * alpha, blur(outside, 1.2) * person, scene)
+
+
+def recolour_rim(
+    image: Float[np.ndarray, "h w 3"],
+    neck: Float[np.ndarray, "h w"],
+    torso: Float[np.ndarray, "h w"],
+    gain: Float[np.ndarray, "3"],
+    width: float,
+) -> Float[np.ndarray, "h w 3"]:
+    """Recolour what is left of the target's skin between the neck's mask and the clothes.
+
+    A pixel there is a mixture of the skin and the cloth beside it; only the skin's part changes.
+
+    Args:
+        image: Target crop.
+        neck: Neck layer.
+        torso: Clothes, [0, 1].
+        gain: Log gain of the skin.
+        width: Face width, pixels.
+    """
+    solid = (neck > 0.5).astype(np.uint8)
+    band = (cv2.dilate(solid, disc(2 * RIM * width)) > 0) & (neck < 0.98)
+    if not band.any():
+        return image
+    inner = cv2.erode(solid, disc(RIM * width)).astype(np.float32)
+    cloth_mask = ((torso > 0.9) & (cv2.dilate(solid, disc(2 * RIM * width)) == 0)).astype(np.float32)
+    skin, skin_near = _spread(image, inner, 2 * RIM * width)
+    cloth, cloth_near = _spread(image, cloth_mask, 2 * RIM * width)
+    across = skin - cloth
+    length = (across**2).sum(-1)
+    share = np.clip(((image - cloth) * across).sum(-1) / np.maximum(length, 1), 0, 1)
+    share *= np.clip(np.sqrt(length) / TOLD_APART - 1, 0, 1) * (skin_near > 1e-3) * (cloth_near > 1e-3)
+    share = share * band
+    change = (skin + LOG_FLOOR) * (np.exp(gain).astype(np.float32) - 1)
+    return np.clip(image + share[..., None] * change, 0, 255)
+
+
+def _spread(image: np.ndarray, mask: Float[np.ndarray, "h w"], sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Colours of a mask continued smoothly, and how much of the mask is near."""
+    size = (max(image.shape[1] // HALF, 1), max(image.shape[0] // HALF, 1))
+    weight = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+    colour = cv2.resize(image * mask[..., None], size, interpolation=cv2.INTER_AREA)
+    near = blur(weight, sigma / HALF)
+    mean = blur(colour, sigma / HALF) / np.maximum(near, 1e-6)[..., None]
+    full = (image.shape[1], image.shape[0])
+    return (
+        cv2.resize(mean, full, interpolation=cv2.INTER_LINEAR),
+        cv2.resize(near, full, interpolation=cv2.INTER_LINEAR),
+    )
 
 
 def below_jaw(

@@ -12,14 +12,14 @@ from gswap.foundation.errors import InputError
 from gswap.foundation.landmarks import face_width, lid_opening, mouth_gap
 from gswap.foundation.protocols import BodyModel
 from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, PhotoSet, Shot, TargetSet
-from gswap.swap.config import SwapConfig
+from gswap.swap.config import RelightConfig, SwapConfig
 from gswap.swap.embedded.colouring import coloured
 from gswap.swap.embedded.densemap import Head, hair_shell
 from gswap.swap.embedded.lift import Lifted, leaders, lift, smooth_in_shots, valid_runs
 from gswap.swap.embedded.mirror import join_people, mirror_people, mirror_photos, mirrored_landmarks
 from gswap.swap.embedded.mouth import GAP_SHUT
 from gswap.swap.embedded.photos import ReadyPhoto, equalise, ready_photos, teeth_share
-from gswap.swap.embedded.relight import Complexion, adopted_gain, measure_complexion
+from gswap.swap.embedded.relight import Complexion, adopted_gain, for_light, light_hardness, measure_complexion
 from gswap.swap.embedded.retarget import EYES, Face, Retargeted, Similarity, align, neutral_face, retarget
 from gswap.swap.embedded.select import Choice, Missing, MouthLook, Views, advise, choose, interior_fits, view_angles
 
@@ -55,6 +55,8 @@ class Plan:
     """The source's head with hair, target head frame."""
     gain: Float[np.ndarray, "3"]
     """Log gain that brings the source's complexion into the target's light."""
+    light: RelightConfig
+    """How much of the target's light the head adopts."""
     borrowed_lids: Float[np.ndarray, "t 2"]
     """How much of each shut lid no photo shows."""
     teeth_photo: int
@@ -115,6 +117,7 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
     everybody, pictures = _subset(everybody, kept), _subset_photos(pictures, kept)
     widest = float(np.nanmax(face_width(frames.image)))
     complexion = _complexion(inputs.target, frames)
+    light = for_light(cfg.relight, light_hardness(_sampled(inputs.target, frames), cfg.relight))
     ready, grey, guess = coloured(ready_photos(pictures, everybody, cfg.map.photo_margin * widest), complexion)
     usual = int(np.bincount(choice.base[frames.valid].argmax(1), minlength=len(ready)).argmax())
     photos = tuple(equalise(ready, usual))
@@ -136,8 +139,9 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
         gain=adopted_gain(
             complexion,
             measure_complexion(photos[usual].foreground, photos[usual].points),
-            cfg.relight,
+            light,
         ),
+        light=light,
         borrowed_lids=lids,
         teeth_photo=int(teeth.argmax()) if teeth.max() > SHOWS_TEETH else -1,
         advice=(
@@ -221,11 +225,16 @@ def _skull(model: BodyModel, shape: BodyShape) -> Head:
     return Head(vertices, compact.reshape(-1, 3).astype(np.int32), np.median(vertices, axis=0))
 
 
-def _complexion(target: TargetSet, frames: Lifted) -> Complexion:
-    """Skin and eye whites over the clip."""
+def _sampled(target: TargetSet, frames: Lifted) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Some frames with their landmarks, spread over the clip."""
     numbers = np.flatnonzero(frames.valid)
     samples = numbers[:: max(1, len(numbers) // COLOUR_SAMPLES)]
-    looks = [measure_complexion(target.rgb[int(t)], frames.image[t]) for t in samples]
+    return [(target.rgb[int(t)], frames.image[t]) for t in samples]
+
+
+def _complexion(target: TargetSet, frames: Lifted) -> Complexion:
+    """Skin and eye whites over the clip."""
+    looks = [measure_complexion(image, points) for image, points in _sampled(target, frames)]
     whites = [look.white for look in looks if look.white is not None]
     return Complexion(
         np.mean([look.skin for look in looks], axis=0),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ FADE = 0.10
 """Gaussian that fades the shading out of the face, face widths."""
 WHITE_PIXELS = 8
 """Fewest pixels of the eyes' white that are believed."""
+LIT = 80
+"""Percentile of the skin's brightness that stands for what a hard light falls on."""
 SUPPORT = 0.03
 """Skin coverage below which shading falls to zero."""
 
@@ -81,18 +84,51 @@ def _common(a: float, b: float) -> float:
     return 0.0 if a * b <= 0 else float(np.sign(a)) * min(abs(a), abs(b))
 
 
+def light_hardness(images: Sequence[tuple[UInt8[np.ndarray, "h w 3"], Points2]], cfg: RelightConfig) -> float:
+    """How hard the light on some pictures of a face is, 0 to 1: by how much its shading varies over the face."""
+    spreads = []
+    for image, points in images:
+        skin = skin_mask(points, *image.shape[:2])
+        if not skin.any():
+            continue
+        shades = shading(image.astype(np.float32), skin, float(np.ptp(points[:468, 0])), cfg)
+        inside = cv2.resize(skin.astype(np.float32), shades.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
+        spreads.append(float(shades[inside].std()) if inside.any() else 0.0)
+    low, high = cfg.hard_light
+    return float(np.clip((np.mean(spreads) - low) / (high - low), 0, 1)) if spreads else 0.0
+
+
+def for_light(cfg: RelightConfig, hardness: float) -> RelightConfig:
+    """The shares for a light of some hardness: a lamp at one side shapes a head more than its complexion does."""
+
+    def between(soft: float, hard: float) -> float:
+        return soft + hardness * (hard - soft)
+
+    return replace(
+        cfg,
+        exposure=between(cfg.exposure, cfg.hard_exposure),
+        shading=between(cfg.shading, cfg.hard_shading),
+        shading_outside=between(cfg.shading_outside, cfg.hard_outside),
+        shading_scale=between(cfg.shading_scale, cfg.hard_scale),
+        lit=between(cfg.lit, 1.0),
+    )
+
+
 def shading(
     image: Float[np.ndarray, "h w 3"], skin: Bool[np.ndarray, "h w"], face_width: float, cfg: RelightConfig
 ) -> Float[np.ndarray, "h4 w4"]:
-    """Low-frequency log luminance of the skin about its mean, at a quarter of the resolution, fading out beyond it."""
+    """Low-frequency log luminance of the skin about its mean (or lit part), at a quarter of the size, fading beyond."""
     size = (image.shape[1] // STEP, image.shape[0] // STEP)
     weight = skin.astype(np.float32)
     small = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
     light = cv2.resize(luminance(image) * weight, size, interpolation=cv2.INTER_AREA) / np.maximum(small, 1e-3)
     logs = np.log(light + LOG_FLOOR) * (small > 0.05)
     mean = float((logs * small).sum() / max(float(small.sum()), 1.0))
+    if cfg.lit > 0 and (small > 0.5).any():  # a shadow darkens; it does not brighten the other side
+        mean += cfg.lit * (float(np.percentile(logs[small > 0.5], LIT)) - mean)
     sigma = cfg.shading_scale * face_width / STEP
-    return blur((logs - mean) * small, sigma) / (blur(small, sigma) + SUPPORT)
+    support = SUPPORT * (1 - 0.9 * cfg.lit)  # a shadow goes on beyond the face
+    return blur((logs - mean) * small, sigma) / (blur(small, sigma) + support)
 
 
 def relight(
