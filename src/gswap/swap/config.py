@@ -121,11 +121,11 @@ class RelightConfig:
     """Standard deviations of the target's shading (log) between which its light goes from soft to hard."""
     hard_exposure: float = 0.9
     """:attr:`exposure` in hard light."""
-    hard_shading: float = 1.0
+    hard_shading: float = 0.9
     """:attr:`shading` in hard light."""
     hard_outside: float = 0.85
     """:attr:`shading_outside` in hard light: it falls on hair and ears, too."""
-    hard_scale: float = 0.11
+    hard_scale: float = 0.14
     """:attr:`shading_scale` in hard light, whose shadows have edges."""
 
 

@@ -135,7 +135,7 @@ def _calibrate(swapper: EmbeddedSwapper, faces: FaceTrack, cfg: PerceptionConfig
     window = swapper.target.window
     for part in range(ROUNDS):
         hints = {t: window.to_work(t, faces.landmarks[t]) for t in calibration_frames(swapper.plan, part)}
-        readings = refine_landmarks(_Made(swapper), hints, cfg, progress=progress)
+        readings = refine_landmarks(_Made(swapper), hints, cfg, looks=LOOKS, progress=progress)
         swapper.plan = calibrated(swapper.plan, readings)
 
 

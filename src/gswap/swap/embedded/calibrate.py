@@ -40,7 +40,7 @@ ALONE = 0.9
 """Weight from which a photo counts as shown alone."""
 FEWEST = 6
 """With fewer readings nothing is corrected."""
-LID_NOISE, NOISE = 0.008, 0.006
+LID_NOISE, NOISE = 0.006, 0.005
 """What a reading errs by: lid opening in eye widths, the rest in eye distances. It pulls corrections to none."""
 SHY = 0.7
 """Share of what lids are moved by that a detector sees."""
