@@ -35,8 +35,8 @@ JAW_BAND = 0.02
 """Half the range of heights over which the jaw's width is read there, face heights."""
 GREY_CHROMA = 6.0
 """Lab chroma (8-bit units) below which skin has no hue to compare by: grey pictures."""
-RIM = 0.04
-"""Half the width of the band around the neck in which the target's skin may be left, face widths."""
+RIM = 0.07
+"""How far from the neck layer the target's skin may be left, face widths."""
 TOLD_APART = 12.0
 """Levels between skin and cloth from which their mixture is told apart (fully from twice that)."""
 LOWER_FACE = 0.35
