@@ -56,7 +56,7 @@ GAP_ONSET = (0.01, 0.05)
 """Mouth gaps, eye distances, between which widening the gap sets in: closed lips stay closed."""
 MOST_SHUT = 0.5
 """Share of its gap by which a mouth is shut further in a round."""
-THINNEST, THICKEST = 0.7, 1.3
+THINNEST, THICKEST = 0.7, 1.1
 """Share of its thickness that a lip keeps, and takes at most."""
 CORNERS = (61, 291)
 LIP_MIDDLE = (0, 17)

@@ -125,35 +125,40 @@ def recolour_rim(
         gain: Log gain of the skin.
         width: Face width, pixels.
     """
-    solid = (neck > 0.5).astype(np.uint8)
-    band = (cv2.dilate(solid, disc(2 * RIM * width)) > 0) & (neck < 0.98)
-    if not band.any():
+    h, w = neck.shape
+    rows, columns = np.flatnonzero((neck > 0.5).any(1)), np.flatnonzero((neck > 0.5).any(0))
+    if not len(rows):
         return image
-    inner = cv2.erode(solid, disc(RIM * width)).astype(np.float32)
-    cloth_mask = ((torso > 0.9) & (cv2.dilate(solid, disc(2 * RIM * width)) == 0)).astype(np.float32)
-    skin, skin_near = _spread(image, inner, 2 * RIM * width)
-    cloth, cloth_near = _spread(image, cloth_mask, 2 * RIM * width)
+    reach = round(3 * RIM * width)
+    y0, y1 = (int(np.clip(y, 0, h)) // 4 * 4 for y in (rows[0] - reach, rows[-1] + reach + 4))
+    x0, x1 = (int(np.clip(x, 0, w)) // 4 * 4 for x in (columns[0] - reach, columns[-1] + reach + 4))
+    box, size = np.s_[y0:y1, x0:x1], ((x1 - x0) // HALF, (y1 - y0) // HALF)
+    small_neck = cv2.resize(neck[box], size, interpolation=cv2.INTER_AREA)
+    solid = (small_neck > 0.5).astype(np.uint8)
+    near = cv2.dilate(solid, disc(2 * RIM * width / HALF)) > 0
+    small = cv2.resize(image[box], size, interpolation=cv2.INTER_AREA)
+    inner = cv2.erode(solid, disc(RIM * width / HALF)).astype(np.float32)
+    clothes = cv2.resize(torso[box], size, interpolation=cv2.INTER_AREA)
+    skin, skin_near = _spread(small, inner, RIM * width)
+    cloth, cloth_near = _spread(small, ((clothes > 0.9) & ~near).astype(np.float32), RIM * width)
+    known = near & (skin_near > 1e-3) & (cloth_near > 1e-3)
     across = skin - cloth
     length = (across**2).sum(-1)
-    share = np.clip(((image - cloth) * across).sum(-1) / np.maximum(length, 1), 0, 1)
-    share *= np.clip(np.sqrt(length) / TOLD_APART - 1, 0, 1) * (skin_near > 1e-3) * (cloth_near > 1e-3)
-    share = share * band
+    known = known * np.clip(np.sqrt(length) / TOLD_APART - 1, 0, 1)
+    across = across * (known / np.maximum(length, 1))[..., None]
     change = (skin + LOG_FLOOR) * (np.exp(gain).astype(np.float32) - 1)
-    return np.clip(image + share[..., None] * change, 0, 255)
+    full = (x1 - x0, y1 - y0)
+    cloth, across, change = (cv2.resize(x, full, interpolation=cv2.INTER_LINEAR) for x in (cloth, across, change))
+    share = np.clip(np.einsum("hwc,hwc->hw", image[box] - cloth, across), 0, 1) * (neck[box] < 0.98)
+    out = image.copy()
+    out[box] = np.round(np.clip(image[box] + share[..., None] * change, 0, 255))
+    return out
 
 
 def _spread(image: np.ndarray, mask: Float[np.ndarray, "h w"], sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Colours of a mask continued smoothly, and how much of the mask is near."""
-    size = (max(image.shape[1] // HALF, 1), max(image.shape[0] // HALF, 1))
-    weight = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
-    colour = cv2.resize(image * mask[..., None], size, interpolation=cv2.INTER_AREA)
-    near = blur(weight, sigma / HALF)
-    mean = blur(colour, sigma / HALF) / np.maximum(near, 1e-6)[..., None]
-    full = (image.shape[1], image.shape[0])
-    return (
-        cv2.resize(mean, full, interpolation=cv2.INTER_LINEAR),
-        cv2.resize(near, full, interpolation=cv2.INTER_LINEAR),
-    )
+    near = blur(mask, sigma)
+    return blur(image * mask[..., None], sigma) / np.maximum(near, 1e-6)[..., None], near
 
 
 def below_jaw(
