@@ -13,7 +13,7 @@ from gswap.people.render import render
 from gswap.people.scene import make_scene
 from gswap.perception.clip import landmarks_near
 from gswap.perception.config import PerceptionConfig
-from gswap.perception.refine import refine_landmarks
+from gswap.perception.refine import FEW, LOOKS, MEASURING, look_often, refine_landmarks, reliability
 
 CFG = PerceptionConfig()
 
@@ -64,3 +64,27 @@ def test_what_is_not_this_face_is_left_out(frames):
     away = hint + np.array([0.45 * np.ptp(hint[:468, 0]), 0.0, 0.0])
     found = refine_landmarks([image], {0: away}, CFG)
     assert 0 not in found
+
+
+def test_every_look_is_told_and_their_mean_is_the_refined_face(frames):
+    images, hints = [frames[0].rgb], {0: hints_of(frames)[0]}
+    seen = look_often(images, hints, CFG, looks=LOOKS)
+    assert seen[0].shape == (len(LOOKS), 478, 3)
+    assert np.array_equal(seen[0].mean(0), refine_landmarks(images, hints, CFG, looks=LOOKS)[0])
+    assert np.array_equal(seen[0][:FEW].mean(0), refine_landmarks(images, hints, CFG)[0])
+
+
+def test_what_measures_looks_from_elsewhere_than_what_steers():
+    assert not set(LOOKS) & set(MEASURING)
+
+
+def test_reliability_follows_spearman_and_brown():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0, 1, (4000, 1))
+    for count in (1, 2, 4, 8):
+        looks = truth + rng.normal(0, 0.7, (4000, count))
+        single = 1 / (1 + 0.49)
+        expected = count * single / (1 + (count - 1) * single)
+        assert reliability(looks) == (1.0 if count == 1 else pytest.approx(expected, abs=0.03))
+    assert reliability(rng.normal(0, 1, (4000, 8))) < 0.06
+    assert reliability(np.zeros((5, 4))) == 1.0

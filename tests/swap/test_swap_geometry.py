@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 from swap_scenes import SIZE, body_track, render
@@ -12,8 +13,10 @@ from gswap.foundation.landmarks import (
     EYE_RIGHT,
     LIP_RINGS_LOWER,
     LIP_RINGS_UPPER,
+    LIPS,
     LIPS_INNER_LOWER,
     LIPS_INNER_UPPER,
+    LIPS_OUTER,
     lid_opening,
     mouth_gap,
 )
@@ -26,6 +29,13 @@ from gswap.swap.embedded.plan import _skull
 from gswap.swap.embedded.retarget import Similarity, align, neutral_face, retarget
 
 CFG = RetargetConfig()
+
+
+def clip_neutrals(model, clip, people):
+    """The target's neutral face, and the source's aligned to it."""
+    target = neutral_face(lift(clip.faces, clip.body, model), CFG)
+    source = neutral_face(lift(people.faces, people.body, model), CFG)
+    return target, align(source, target)(source)
 
 
 def test_lifting_recovers_the_points_of_the_body(model, clip):
@@ -129,6 +139,34 @@ def test_lips_never_fold(model, clip, people):
             for q in range(1, 9):
                 area = _signed_area(posed[:, near[q]], posed[:, near[q + 1]], posed[:, far[q]])
                 assert (sign * area > 0).all()
+
+
+def test_a_raised_lip_never_reaches_the_nose(model, clip, people):
+    """The skin above the lip shortens by the target's share; the lip gets thinner, its lower edge stays."""
+    target, source = clip_neutrals(model, clip, people)
+    nose, top = 2, LIP_RINGS_UPPER[0][5]
+    short = source.copy()  # a source with little skin there
+    short[list({i for ring in LIP_RINGS_UPPER for i in ring[1:-1]}), 1] -= 0.5 * (source[top, 1] - source[nose, 1])
+    raised = np.repeat(target[None], 2, axis=0)
+    up = 0.7 * (target[top, 1] - target[nose, 1])
+    raised[1][list({i for ring in LIP_RINGS_UPPER for i in ring[1:-1]}), 1] -= up
+    posed = retarget(raised, target, short, CFG).local
+    rest, shortened = (posed[t, top, 1] - posed[t, nose, 1] for t in (0, 1))
+    assert shortened > 0.2 * rest
+    inner = LIP_RINGS_UPPER[3][5]
+    assert posed[1, inner, 1] > posed[1, top, 1]
+
+
+def test_skin_next_to_the_lips_stays_outside_them(model, clip, people):
+    target, source = clip_neutrals(model, clip, people)
+    wide = np.repeat(target[None], 1, axis=0)
+    lips = list(LIPS)
+    centre = target[lips].mean(0)
+    wide[0, lips] = centre + 1.8 * (target[lips] - centre)  # a detector that moves the lips, and not what is around
+    posed = retarget(wide, target, source, CFG).local[0, :468, :2]
+    outline = posed[list(LIPS_OUTER)]
+    for index in (164, 167, 393, 18, 83, 313, 57, 287, 43, 273):
+        assert cv2.pointPolygonTest(outline.astype(np.float32), tuple(map(float, posed[index])), False) < 0, index
 
 
 def test_lips_open_exactly_as_far_as_the_targets(model, clip, people):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from gswap.foundation.types import ImageStore, Progress, RgbImage, no_progress
 from gswap.metrics.expression import difference, expression_signals
 from gswap.metrics.flicker import NOISE_LEVELS, motion_residual
 from gswap.metrics.picture import head_box
-from gswap.perception.clip import landmarks_near
 from gswap.perception.config import PerceptionConfig
 from gswap.perception.identity import embed as dlib_embed
+from gswap.perception.refine import MEASURING, look_often
 from gswap.pipeline.steps import render, segment
 
 SAMPLES = 48
 """Frames that are measured at most, spread over the clip."""
+Looks = Mapping[int, Float[np.ndarray, "k 478 3"]]
+"""Frame -> landmarks by every look at it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,12 @@ class Quality:
     confidence: Float[np.ndarray, "t"]
     """Of the track."""
     lid_correlation: float
+    """Of the lids' opening with the clip's, landmarks averaged over eight looks of the detector."""
     mouth_correlation: float
+    lid_correlation_once: float
+    """The same by single looks (mean over the looks): what the detector's own noise leaves of it."""
+    lid_repeat: float
+    """Correlation of two single looks at the lids of the clip itself: no result can be expected to reach more."""
 
 
 class _Results:
@@ -80,9 +88,11 @@ def measure(
         chosen = np.zeros(0, int)
     tracked = {int(t): target.window.to_work(int(t), faces.landmarks[t]) for t in chosen}
     results = _Results(folders, count)
-    found = landmarks_near(results, tracked, cfg, progress=progress)
+    seen = look_often(results, tracked, cfg, looks=MEASURING, progress=progress)
     # The clip's faces are read in the same way as the results': an unchanged clip has no error.
-    hints = tracked | landmarks_near(target.rgb, {t: tracked[t] for t in found}, cfg, progress=progress)
+    known = look_often(target.rgb, {t: tracked[t] for t in seen}, cfg, looks=MEASURING, progress=progress)
+    found = {t: answers.mean(0) for t, answers in seen.items()}
+    hints = tracked | {t: answers.mean(0) for t, answers in known.items()}
     blank = np.full(count, np.nan)
     source, other = blank.copy(), blank.copy()
     photos = photo_faces.embedding.astype(np.float64)
@@ -95,6 +105,7 @@ def measure(
         other[t] = np.linalg.norm(theirs - mine)
     expression, pose = blank.copy(), blank.copy()
     lid, mouth = float("nan"), float("nan")
+    once, repeat = float("nan"), float("nan")
     if len(found) > 1:
         times = np.asarray(list(found))
         a = np.stack([found[int(t)] for t in times])
@@ -103,6 +114,7 @@ def measure(
         pose[times] = difference(head_angles(a), head_angles(b))
         lid = _correlation(_lids(a), _lids(b))
         mouth = _correlation(mouth_gap(a), mouth_gap(b))
+        once, repeat = _single_looks(seen, known)
     starts = {shot.start for shot in faces.shots}
     flicker = blank.copy()
     for t in found:
@@ -122,6 +134,21 @@ def measure(
         confidence=drive.confidence.astype(np.float64),
         lid_correlation=lid,
         mouth_correlation=mouth,
+        lid_correlation_once=once,
+        lid_repeat=repeat,
+    )
+
+
+def _single_looks(results: Looks, clip: Looks) -> tuple[float, float]:
+    """Lid correlation of result and clip by one look each, and of one look at the clip with the next."""
+    times = [t for t in results if t in clip and len(results[t]) == len(clip[t]) == len(MEASURING)]
+    if len(times) < 2:
+        return float("nan"), float("nan")
+    a, b = (np.stack([_lids(looks[t]) for t in times], axis=1) for looks in (results, clip))
+    pairs = zip(b, np.roll(b, 1, axis=0), strict=True)
+    return (
+        float(np.mean([_correlation(x, y) for x, y in zip(a, b, strict=True)])),
+        float(np.mean([_correlation(x, y) for x, y in pairs])),
     )
 
 

@@ -59,6 +59,8 @@ def write_job_report(
         "pose error (degrees)": _mean(quality.pose, 2),
         "flicker (1 = as in the clip)": _mean(quality.flicker, 2),
         "lid correlation": f"{quality.lid_correlation:.3f}",
+        "  by single looks": f"{quality.lid_correlation_once:.3f}",
+        "  two looks at the clip itself": f"{quality.lid_repeat:.3f}",
         "mouth correlation": f"{quality.mouth_correlation:.3f}",
     }
     warnings = tuple(w for step in notes.values() for w in step.get("warnings", ()))

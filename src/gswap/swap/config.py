@@ -29,6 +29,10 @@ class RetargetConfig:
     is a wink."""
     lip_scale: tuple[float, float] = (0.6, 1.6)
     """Limits of the ratio of lip thicknesses, source over target."""
+    philtrum: tuple[float, float] = (0.25, 1.0)
+    """Limits of the share to which the skin between nose and upper lip may shorten."""
+    thinnest_lip: float = 0.5
+    """Share of its thickness to which the upper lip is thinned to leave room for it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class MapConfig:
     """Distances from the face mesh between which the hair shell lifts off the skull, fw."""
     lip_withdrawal: float = 0.22
     """How far the photo's inner lips are moved outward when the target's mouth is wider open (share of the lip)."""
+    lip_withdrawal_corner: float = 2.5
+    """How much more of it near the corners, where the line between closed lips is broad and dark."""
     lid_withdrawal: float = 0.35
     """How far the photo's lid ring is moved off the eye when the target's eye is shut (share of the opening)."""
     photo_margin: float = 1.25
@@ -109,6 +115,18 @@ class RelightConfig:
     """Part of that share that also acts outside the face."""
     shading_scale: float = 0.16
     """Gaussian that separates shading from texture, fw."""
+    lit: float = 0.0
+    """What shading is measured from: the face's mean (0) or what the light falls on (1)."""
+    hard_light: tuple[float, float] = (0.12, 0.28)
+    """Standard deviations of the target's shading (log) between which its light goes from soft to hard."""
+    hard_exposure: float = 0.9
+    """:attr:`exposure` in hard light."""
+    hard_shading: float = 0.9
+    """:attr:`shading` in hard light."""
+    hard_outside: float = 0.85
+    """:attr:`shading_outside` in hard light: it falls on hair and ears, too."""
+    hard_scale: float = 0.14
+    """:attr:`shading_scale` in hard light, whose shadows have edges."""
 
 
 @dataclass(frozen=True)

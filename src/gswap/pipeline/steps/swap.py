@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gswap.foundation.landmarks import lid_opening
 from gswap.foundation.store import (
     PngStore,
     hash_file,
@@ -19,13 +20,13 @@ from gswap.foundation.store import (
 )
 from gswap.foundation.types import BodyTrack, FaceTrack, Progress, RgbImage, SwapFrame, SwapSet, TargetSet
 from gswap.perception.config import PerceptionConfig
-from gswap.perception.refine import refine_landmarks
+from gswap.perception.refine import FEW, LOOKS, look_often, refine_landmarks, reliability
 from gswap.pipeline.config import Job
 from gswap.pipeline.diffusing import Cast, coarse_reenactor, paint_clip, painter_config
 from gswap.pipeline.parts import body_model
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import segment
-from gswap.swap.embedded.calibrate import calibrated, calibration_frames
+from gswap.swap.embedded.calibrate import ROUNDS, calibrated, calibration_frames
 from gswap.swap.embedded.lift import to_image
 from gswap.swap.embedded.swapper import EmbeddedSwapper
 from gswap.swap.generated import GeneratedFrames
@@ -36,6 +37,8 @@ REFINED = "faces.safetensors"
 """The target's landmarks as the swapper takes them."""
 PLACED = "placed.safetensors"
 """Where the embedded swapper put the new head's landmarks: what the portrait's surface follows."""
+RELIABLE = 0.98
+"""Squared correlation of read and true lid openings below which the clip is looked at again."""
 STORES = ("rgb", "head", "neck", "plate", "confidence")
 
 
@@ -99,7 +102,7 @@ def _refined_faces(context: StepContext, faces: FaceTrack, body: BodyTrack, targ
     if not path.exists():
         window, usable = target.window, np.flatnonzero(body.valid & ~faces.bridged & ~faces.duplicate)
         hints = {int(t): window.to_work(int(t), faces.landmarks[t]) for t in usable}
-        found = refine_landmarks(target.rgb, hints, context.job.settings.perceive, progress=context.progress)
+        found = _look_enough(target, hints, context.job.settings.perceive, context.progress)
         landmarks = faces.landmarks.copy()
         for t, points in found.items():
             landmarks[t] = points / window.scale + (window.x[t], window.y[t], 0)
@@ -119,6 +122,18 @@ def _placed(swapper: EmbeddedSwapper, faces: FaceTrack) -> FaceTrack:
     return dataclasses.replace(faces, landmarks=landmarks, valid=plan.frames.valid)
 
 
+def _look_enough(
+    target: TargetSet, hints: dict[int, np.ndarray], cfg: PerceptionConfig, progress: Progress
+) -> dict[int, np.ndarray]:
+    """Landmarks of the mean of four looks; of eight in a clip whose lids move little more than four looks err."""
+    found = look_often(target.rgb, hints, cfg, looks=LOOKS[:FEW], progress=progress)
+    whole = [looks for looks in found.values() if len(looks) == FEW]
+    if whole and reliability(sum(lid_opening(np.stack(whole), side) for side in ("right", "left"))) < RELIABLE:
+        again = look_often(target.rgb, {t: hints[t] for t in found}, cfg, looks=LOOKS[FEW:], progress=progress)
+        found |= {t: np.concatenate([found[t], looks]) for t, looks in again.items()}
+    return {t: looks.mean(0) for t, looks in found.items()}
+
+
 class _Made:
     """Frames of I_gen as an image store: made when they are asked for."""
 
@@ -133,11 +148,12 @@ class _Made:
 
 
 def _calibrate(swapper: EmbeddedSwapper, faces: FaceTrack, cfg: PerceptionConfig, progress: Progress) -> None:
-    """Let lids and lips be read off a few frames as they would come out, and correct the plan by that."""
+    """Let the face be read off a few frames as they would come out, correct the plan by that, and once more."""
     window = swapper.target.window
-    hints = {t: window.to_work(t, faces.landmarks[t]) for t in calibration_frames(swapper.plan)}
-    readings = refine_landmarks(_Made(swapper), hints, cfg, progress=progress)
-    swapper.plan = calibrated(swapper.plan, readings)
+    for part in range(ROUNDS):
+        hints = {t: window.to_work(t, faces.landmarks[t]) for t in calibration_frames(swapper.plan, part)}
+        readings = refine_landmarks(_Made(swapper), hints, cfg, looks=LOOKS, progress=progress)
+        swapper.plan = calibrated(swapper.plan, readings)
 
 
 def leave_out(track: BodyTrack, folder: Path) -> BodyTrack:

@@ -1,67 +1,81 @@
-"""Closing the loop: what a landmark detector reads off some frames of I_gen corrects how far lids and lips are moved.
+"""Closing the loop: what a landmark detector reads off some frames of I_gen corrects how far the face is moved.
 
 A warped photo does not look as open, or as wide, as its landmarks were placed: the detector sees about half of what a
-lid is moved by half a millimetre, and each photo's mouth has an offset of its own. Held against the reading of the
-target by the same detector, both show as expression errors. A few numbers per clip, none per frame, take them out.
+lid is moved by half a millimetre, the lips of a wide-open mouth thinner than they are, and each photo's mouth has an
+offset of its own. Held against the reading of the target by the same detector, all of it shows as expression errors.
+The errors of a few frames are regressed on what they depend on (:mod:`response`) and taken off all frames; what is
+left of them once more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from gswap.foundation.landmarks import (
-    EYE_CORNERS_OUTER,
+    BROW_LEFT,
+    BROW_RIGHT,
     LIP_RINGS_LOWER,
     LIP_RINGS_UPPER,
     LIPS_OUTER,
+    eye_distance,
     lid_opening,
     mouth_gap,
 )
 from gswap.swap.embedded.lift import Points, to_image
 from gswap.swap.embedded.plan import Plan
-from gswap.swap.embedded.retarget import EYES, near
+from gswap.swap.embedded.response import Drivers, expected_error
+from gswap.swap.embedded.retarget import EYES, carry_skin, near
 
-SAMPLES = 12
-"""Frames spread over the openings of lids, and as many over those of the lips."""
+ROUNDS = 2
+"""How often frames are made, read and corrected; every time others."""
+SAMPLES = 14
+"""Frames, over all rounds, spread over each of time, the openings of lids and of lips, and the mouth's width."""
 PER_PHOTO = 4
 """Frames, at most, in which one photo shows the mouth alone."""
 ALONE = 0.9
 """Weight from which a photo counts as shown alone."""
 FEWEST = 6
 """With fewer readings nothing is corrected."""
-LID_NOISE, WIDTH_NOISE = 0.008, 0.01
-"""What a reading errs by: lid opening in eye widths, mouth width in eye distances. It pulls gains to 1."""
-OFFSET_NOISE = 0.5
-"""Readings that a photo's offset must outweigh."""
-LID_GAIN, WIDTH_GAIN = 1.6, 1.25
-"""Largest gains: a picture must not be overdrawn because a detector is shy."""
+LID_NOISE, NOISE = 0.006, 0.005
+"""What a reading errs by: lid opening in eye widths, the rest in eye distances. It pulls corrections to none."""
+SHY = 0.7
+"""Share of what lids are moved by that a detector sees."""
 LID_RANGE = (0.1, 1.25)
-"""Openings, relative to the usual one, that no gain leaves."""
-LARGEST_OFFSET = 0.03
-"""Limit of a photo's offset, eye distances."""
+"""Openings, relative to the usual one, that no correction leaves."""
+LARGEST = 0.08
+"""Largest correction in a round, eye distances."""
+LARGEST_LID, LARGEST_BROW = 0.05, 0.02
+"""The same of lids (eye widths) and brows (eye distances): no picture is overdrawn because a detector is shy."""
 SHUT = 0.1
-"""Lids shut by more than this tell nothing about the gain."""
+"""Lids shut by more than this are left alone."""
 GAP_ONSET = (0.01, 0.05)
-"""Mouth gaps, eye distances, between which corrections of the gap set in: closed lips stay closed."""
+"""Mouth gaps, eye distances, between which widening the gap sets in: closed lips stay closed."""
+MOST_SHUT = 0.5
+"""Share of its gap by which a mouth is shut further in a round."""
+THINNEST, THICKEST = 0.7, 1.1
+"""Share of its thickness that a lip keeps, and takes at most."""
 CORNERS = (61, 291)
+LIP_MIDDLE = (0, 17)
+BROWS = ((105, 159, BROW_RIGHT), (334, 386, BROW_LEFT))
+"""Brow, upper lid, all of the brow: right, left."""
 
 
-def calibration_frames(plan: Plan) -> list[int]:
-    """The frames of I_gen that :func:`calibrated` wants read."""
+def calibration_frames(plan: Plan, part: int = 0) -> list[int]:
+    """The frames of I_gen that :func:`calibrated` wants read in one of :data:`ROUNDS` rounds."""
     valid = np.flatnonzero(plan.frames.valid)
-    local = plan.posed.local[valid]
-    lids = lid_opening(local, "right") + lid_opening(local, "left")
-    picked: set[int] = set()
-    for values in (lids, mouth_gap(local)):
-        order = valid[np.argsort(values, kind="stable")]
-        picked.update(_spread(order, SAMPLES))
+    image = plan.frames.image[valid]
+    lids = lid_opening(image, "right") + lid_opening(image, "left")
+    picked = _spread(valid, SAMPLES) + _spread(valid[np.argsort(lids, kind="stable")], SAMPLES)
+    for values in (mouth_gap(image), _width(image)):
+        steps = np.linspace(values.min(), values.max(), SAMPLES) if len(valid) else ()
+        picked += [int(valid[np.abs(values - step).argmin()]) for step in steps]
     for weights in plan.choice.mouth[valid].T:
-        picked.update(_spread(valid[weights > ALONE], PER_PHOTO))
-    return sorted(picked)
+        picked += _spread(valid[weights > ALONE], PER_PHOTO)
+    return sorted(set(picked))[part::ROUNDS]
 
 
 def _spread(numbers: np.ndarray, count: int) -> list[int]:
@@ -70,88 +84,133 @@ def _spread(numbers: np.ndarray, count: int) -> list[int]:
     return [int(n) for n in numbers[np.linspace(0, len(numbers) - 1, min(count, len(numbers))).round().astype(int)]]
 
 
+@dataclass(frozen=True)
+class _Loop:
+    """What one round of corrections knows."""
+
+    plan: Plan
+    seen: Int[np.ndarray, "n"]
+    placed: Float[np.ndarray, "n 478 2"]
+    read: Float[np.ndarray, "n 478 2"]
+
+    @property
+    def target(self) -> Float[np.ndarray, "t 478 2"]:
+        return self.plan.frames.image
+
+    def error(
+        self,
+        errors: Float[np.ndarray, "n"],
+        drivers: tuple[Float[np.ndarray, "t"], ...],
+        shares: Float[np.ndarray, "t p"],
+        noise: float,
+        usable: Bool[np.ndarray, "n"] | None = None,
+        *,
+        absolute: bool = False,
+    ) -> Float[np.ndarray, "t"]:
+        """The error of every frame, from those of the frames that were read; about the usual one if not absolute."""
+        usable = np.isfinite(errors) if usable is None else usable & np.isfinite(errors)
+        if usable.sum() < FEWEST:
+            return np.zeros(len(self.target))
+        expected = expected_error(
+            Drivers.of(drivers, shares, self.plan.clock), self.seen[usable], errors[usable], noise
+        )
+        return expected if absolute else expected - np.median(expected[self.plan.frames.valid])
+
+    def against_target(self, signal: Callable[[np.ndarray], np.ndarray], *, absolute: bool = False) -> np.ndarray:
+        """Readings minus the target's; the median goes where only changes count (proportions are identity)."""
+        away = signal(self.read) - signal(self.target[self.seen])
+        return away if absolute else away - np.median(away)
+
+
 def calibrated(plan: Plan, readings: Mapping[int, Float[np.ndarray, "478 d"]]) -> Plan:
-    """The plan with lids and lips moved so that readings of I_gen follow those of the target.
+    """The plan with lids, brows and lips moved so that readings of I_gen follow those of the target.
 
     Args:
         plan: What the frames that were read were made by.
         readings: Frame number -> landmarks read off I_gen, pixels of the work image.
     """
-    chosen = np.array([t for t in sorted(readings) if plan.frames.valid[t]], int)
-    if len(chosen) < FEWEST:
+    seen = np.array([t for t in sorted(readings) if plan.frames.valid[t]], int)
+    if len(seen) < FEWEST:
         return plan
-    read = np.stack([readings[int(t)][:, :2] for t in chosen])
     frames = plan.frames
     placed = np.stack(
-        [to_image(plan.posed.local[t], frames.rotation[t], frames.translation[t], frames.cameras[t])[0] for t in chosen]
+        [to_image(plan.posed.local[t], frames.rotation[t], frames.translation[t], frames.cameras[t])[0] for t in seen]
     )
+    loop = _Loop(plan, seen, placed, np.stack([readings[int(t)][:, :2] for t in seen]))
     local = plan.posed.local.copy()
-    _calibrate_lids(local, plan, chosen, placed, read)
-    _calibrate_mouth(local, plan, chosen, placed, read)
+    _calibrate_lids(local, loop)
+    _calibrate_mouth(local, loop)
+    _calibrate_brows(local, loop)
     return replace(plan, posed=replace(plan.posed, local=local))
 
 
-def gain_of(placed: Float[np.ndarray, "n"], read: Float[np.ndarray, "n"], noise: float, limit: float) -> float:
-    """By how much to overdraw a signal that is read smaller than it is placed, 1 to ``limit``.
-
-    The slope of the readings is pulled towards 1 where the placed values differ by little more than the noise.
-    """
-    if len(placed) < FEWEST:
-        return 1.0
-    away = placed - placed.mean()
-    prior = len(placed) * noise**2
-    slope = (float(away @ (read - read.mean())) + prior) / (float(away @ away) + prior)
-    return float(np.clip(1 / max(slope, 1e-3), 1, limit))
-
-
-def _calibrate_lids(local: Points, plan: Plan, chosen: np.ndarray, placed: np.ndarray, read: np.ndarray) -> None:
-    valid = plan.frames.valid
+def _calibrate_lids(local: Points, loop: _Loop) -> None:
+    """Lids against where they were placed: that is the target's opening in proportion to the source's eyes."""
+    plan = loop.plan
     for k, (side, contour, _) in enumerate(EYES):
-        seen = plan.posed.closed[chosen, k] < SHUT
-        gain = gain_of(lid_opening(placed[seen], side), lid_opening(read[seen], side), LID_NOISE, LID_GAIN)
+        awake = plan.posed.closed[:, k] < SHUT
+        errors = lid_opening(loop.read, side) - lid_opening(loop.placed, side)
         opening = lid_opening(local, side)
-        usual = float(np.median(opening[valid & (plan.posed.closed[:, k] < SHUT)])) if seen.any() else 0.0
-        if gain == 1 or usual <= 0:
+        usual = float(np.median(opening[plan.frames.valid & awake])) if (plan.frames.valid & awake).any() else 0.0
+        usable = awake[loop.seen]
+        if usable.sum() < FEWEST or usual <= 0:
             continue
+        errors = errors - np.median(errors[usable])
+        expected = loop.error(errors, (opening,), plan.choice.eyes, LID_NOISE, usable)
         free = 1 - plan.posed.closed[:, k]
-        wanted = opening + free * (gain - 1) * (opening - usual)
+        wanted = opening - free * np.clip(expected / SHY, -LARGEST_LID, LARGEST_LID)
         wanted = np.clip(wanted, np.minimum(opening, LID_RANGE[0] * usual), np.maximum(opening, LID_RANGE[1] * usual))
         factor = (wanted / np.maximum(opening, 1e-3))[:, None, None]
         upper, lower = list(contour[:8:-1]), list(contour[1:8])
         local[:, upper] = local[:, lower] + factor * (local[:, upper] - local[:, lower])
 
 
-def _calibrate_mouth(local: Points, plan: Plan, chosen: np.ndarray, placed: np.ndarray, read: np.ndarray) -> None:
-    shares = plan.choice.mouth
-    width_offset, widths = _offsets(shares[chosen], _width(placed), _width(read))
-    gain = gain_of(_width(placed), widths, WIDTH_NOISE, WIDTH_GAIN)
-    gap_offset, _ = _offsets(shares[chosen], mouth_gap(placed), mouth_gap(read))
-    current, gap = _width(local), mouth_gap(local)
-    usual = float(np.nanmedian(current))
-    mean = shares[plan.frames.valid].mean(0)
-    wider = (gain - 1) * (current - usual) - shares @ width_offset + mean @ width_offset
-    _widen(local, 1 + wider / np.maximum(current, 1e-3))
+def _calibrate_mouth(local: Points, loop: _Loop) -> None:
+    """Width, gap and height of the lips against the target's."""
+    shares, gap = loop.plan.choice.mouth, mouth_gap(loop.target)
+    found = {
+        "width": loop.error(loop.against_target(_width), (_width(loop.target), gap), shares, NOISE),
+        "gap": loop.error(loop.against_target(mouth_gap, absolute=True), (gap,), shares, NOISE, absolute=True),
+        "height": loop.error(loop.against_target(_height), (_height(loop.target), gap), shares, NOISE),
+    }
+    error = {name: np.clip(values, -LARGEST, LARGEST) for name, values in found.items()}
+    _widen(local, 1 - error["width"] / np.maximum(_width(local), 1e-3))
     low, high = GAP_ONSET
-    open_share = np.clip((gap - low) / (high - low), 0, 1)
-    _part(local, -np.minimum(open_share * (shares @ gap_offset), 0.8 * gap))
+    own = mouth_gap(local)
+    opening = np.clip((own - low) / (high - low), 0, 1) * np.minimum(error["gap"], 0)
+    parted = -np.where(error["gap"] > 0, np.minimum(error["gap"], MOST_SHUT * own), opening)
+    outline = local[:, LIPS_OUTER].copy()
+    _part(local, parted)
+    _thicken(local, -error["height"] - parted)
+    carry_skin(local, outline, np.nanmedian(local, axis=0))
+
+
+def _calibrate_brows(local: Points, loop: _Loop) -> None:
+    """The distance of brows and lids against the target's."""
+    for brow, lid, points in BROWS:
+
+        def height(x: np.ndarray, brow: int = brow, lid: int = lid) -> np.ndarray:
+            return np.linalg.norm(x[..., brow, :2] - x[..., lid, :2], axis=-1) / eye_distance(x)
+
+        expected = loop.error(loop.against_target(height), (height(loop.target),), loop.plan.choice.eyes, NOISE)
+        lower = np.clip(expected, -LARGEST_BROW, LARGEST_BROW) * eye_distance(local)
+        weight = near(np.nanmedian(local, axis=0), list(points), 0.12)
+        weight[[*EYES[0][1], *EYES[1][1]]] = 0
+        local[..., 1] += weight * lower[:, None]
 
 
 def _width(points: Float[np.ndarray, "... 478 d"]) -> Float[np.ndarray, ...]:
     """Distance of the mouth's corners in eye distances, in the image plane."""
-    flat = points[..., :2]
-    mouth, eyes = (np.linalg.norm(flat[..., a, :] - flat[..., b, :], axis=-1) for a, b in (CORNERS, EYE_CORNERS_OUTER))
-    return mouth / eyes
+    return _apart(points, *CORNERS)
 
 
-def _offsets(
-    shares: Float[np.ndarray, "n p"], placed: Float[np.ndarray, "n"], read: Float[np.ndarray, "n"]
-) -> tuple[Float[np.ndarray, "p"], Float[np.ndarray, "n"]]:
-    """How much more each photo is read as than it is placed; and the readings without it."""
-    excess = read - placed
-    common = float(np.median(excess))
-    apart = np.linalg.solve(shares.T @ shares + OFFSET_NOISE * np.eye(shares.shape[1]), shares.T @ (excess - common))
-    offset = np.clip(apart + common, -LARGEST_OFFSET, LARGEST_OFFSET)
-    return offset, read - shares @ offset
+def _height(points: Float[np.ndarray, "... 478 d"]) -> Float[np.ndarray, ...]:
+    """Height of both lips and what is between them in eye distances, in the image plane."""
+    return _apart(points, *LIP_MIDDLE)
+
+
+def _apart(points: np.ndarray, a: int, b: int) -> np.ndarray:
+    return np.linalg.norm(points[..., a, :2] - points[..., b, :2], axis=-1) / eye_distance(points)
 
 
 def _widen(local: Points, factor: Float[np.ndarray, "t"]) -> None:
@@ -166,9 +225,20 @@ def _widen(local: Points, factor: Float[np.ndarray, "t"]) -> None:
 
 def _part(local: Points, wider: Float[np.ndarray, "t"]) -> None:
     """Move upper and lower lip apart by ``wider`` eye distances in the middle, by nothing at the corners."""
-    a, b = (local[:, i, :2] for i in EYE_CORNERS_OUTER)
-    half = wider * np.linalg.norm(a - b, axis=-1) / 2
+    half = wider * eye_distance(local) / 2
     profile = 1 - np.linspace(-1, 1, 11) ** 2
     for rings, sign in ((LIP_RINGS_UPPER, -1), (LIP_RINGS_LOWER, 1)):
         for ring in rings:
             local[:, list(ring), 1] += sign * half[:, None] * profile
+
+
+def _thicken(local: Points, thicker: Float[np.ndarray, "t"]) -> None:
+    """Move the lips' outer contours apart by ``thicker`` eye distances in the middle; the inner ones stay."""
+    half = thicker * eye_distance(local) / 2
+    profile = 1 - np.linspace(-1, 1, 11) ** 2
+    for rings, sign in ((LIP_RINGS_UPPER, -1), (LIP_RINGS_LOWER, 1)):
+        outer, inner = list(rings[0]), list(rings[3])
+        thickness = np.linalg.norm(local[:, outer, :2] - local[:, inner, :2], axis=-1)
+        move = np.clip(half[:, None] * profile, (THINNEST - 1) * thickness, (THICKEST - 1) * thickness)
+        for ring, share in zip(rings[:3], (1.0, 2 / 3, 1 / 3), strict=True):
+            local[:, list(ring), 1] += sign * share * move

@@ -168,8 +168,8 @@ def _head_depth(shell, rotation, translation, camera, width, cfg):
 def photo_points(photo: ReadyPhoto, gap_excess: float, closed: Float[np.ndarray, "2"], cfg: MapConfig) -> Points2:
     """The photo's landmarks as the map aims at them.
 
-    Where the target's mouth is wider open than the photo's, the inner lips are taken from further out (no teeth on
-    the lips); where its eye is shut, the lids are taken from beyond the lashes and the waterline.
+    Where the target's mouth is wider open than the photo's, or less, the inner lips are taken from further out (no
+    teeth and no dark line on the lips); where its eye is shut, the lids are taken from beyond lashes and waterline.
 
     Args:
         photo: The photo.
@@ -178,12 +178,13 @@ def photo_points(photo: ReadyPhoto, gap_excess: float, closed: Float[np.ndarray,
         cfg: Constants.
     """
     points = photo.points.copy()
-    withdraw = cfg.lip_withdrawal * float(np.clip(gap_excess / 0.10, 0, 1))
+    towards_corner = 1 + (cfg.lip_withdrawal_corner - 1) * np.abs(np.linspace(-1, 1, 11))[:, None]
+    withdraw = cfg.lip_withdrawal * float(np.clip(max(gap_excess / 0.10, -gap_excess / 0.03), 0, 1))
     if withdraw > 0:
         for rings in (LIP_RINGS_UPPER, LIP_RINGS_LOWER):
             outer = photo.points[list(rings[0])]
             for ring, share in ((rings[3], 1.0), (rings[2], 0.6), (rings[1], 0.3)):
-                points[list(ring)] += share * withdraw * (outer - photo.points[list(ring)])
+                points[list(ring)] += share * withdraw * towards_corner * (outer - photo.points[list(ring)])
     for shut, (_, contour, _) in zip(closed, EYES, strict=True):
         ring = list(contour)
         line = (photo.points[ring[0]] + photo.points[ring[8]]) / 2

@@ -35,6 +35,10 @@ JAW_BAND = 0.02
 """Half the range of heights over which the jaw's width is read there, face heights."""
 GREY_CHROMA = 6.0
 """Lab chroma (8-bit units) below which skin has no hue to compare by: grey pictures."""
+RIM = 0.07
+"""How far from the neck layer the target's skin may be left, face widths."""
+TOLD_APART = 12.0
+"""Levels between skin and cloth from which their mixture is told apart (fully from twice that)."""
 LOWER_FACE = 0.35
 """Skin below this height gives the complexion, face heights."""
 
@@ -49,6 +53,8 @@ class Neck:
     """1 where the colour is not the target's but filled in."""
     beyond: Float[np.ndarray, "h w"]
     """1 where the target has head or neck outside the new neck's sides: the background belongs there."""
+    scene: Float[np.ndarray, "h w 3"]
+    """The target, its skin at the collar recoloured like the neck."""
 
 
 def build_neck(
@@ -57,6 +63,7 @@ def build_neck(
     target_points: Points2,
     head: tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"], Points2],
     target_skin: Bool[np.ndarray, "h w"],
+    torso: Float[np.ndarray, "h w"],
 ) -> Neck:
     """Recolour the target's neck to the new head's lower face, and fill what its chin hid.
 
@@ -66,6 +73,7 @@ def build_neck(
         target_points: Its landmarks.
         head: The relit head, its alpha, its skin, its landmarks.
         target_skin: The target's face skin.
+        torso: Where the target wears something, [0, 1].
     """
     h, w = person.shape
     colour, head_alpha, skin, points = head
@@ -80,7 +88,7 @@ def build_neck(
     beyond, region = region & ~within, region & within
     if not core.any():
         empty = np.zeros((h, w), np.float32)
-        return Neck(recoloured, empty, empty, empty)
+        return Neck(recoloured, empty, empty, empty, image)
     quarter = (w // 4, h // 4)
     known = cv2.resize(
         (core & own if (core & own).any() else core).astype(np.float32), quarter, interpolation=cv2.INTER_AREA
@@ -95,7 +103,62 @@ def build_neck(
     alpha = blur(cv2.dilate(area, np.ones((3, 3), np.uint8)), 1.2)
     mixed = recoloured * own[..., None] + fill * (1 - own[..., None])
     outside = cv2.resize(beyond.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
-    return Neck(mixed, alpha, (1 - own) * alpha, blur(outside, 1.2) * person)
+    scene = recolour_rim(image, alpha, torso, gain, ruler.width)
+    return Neck(mixed, alpha, (1 - own) * alpha, blur(outside, 1.2) * person, scene)
+
+
+def recolour_rim(
+    image: Float[np.ndarray, "h w 3"],
+    neck: Float[np.ndarray, "h w"],
+    torso: Float[np.ndarray, "h w"],
+    gain: Float[np.ndarray, "3"],
+    width: float,
+) -> Float[np.ndarray, "h w 3"]:
+    """Recolour what is left of the target's skin between the neck's mask and the clothes.
+
+    A pixel there is a mixture of the skin and the cloth beside it; only the skin's part changes.
+
+    Args:
+        image: Target crop.
+        neck: Neck layer.
+        torso: Clothes, [0, 1].
+        gain: Log gain of the skin.
+        width: Face width, pixels.
+    """
+    h, w = neck.shape
+    rows, columns = np.flatnonzero((neck > 0.5).any(1)), np.flatnonzero((neck > 0.5).any(0))
+    if not len(rows):
+        return image
+    reach = round(3 * RIM * width)
+    y0, y1 = (int(np.clip(y, 0, h)) // 4 * 4 for y in (rows[0] - reach, rows[-1] + reach + 4))
+    x0, x1 = (int(np.clip(x, 0, w)) // 4 * 4 for x in (columns[0] - reach, columns[-1] + reach + 4))
+    box, size = np.s_[y0:y1, x0:x1], ((x1 - x0) // HALF, (y1 - y0) // HALF)
+    small_neck = cv2.resize(neck[box], size, interpolation=cv2.INTER_AREA)
+    solid = (small_neck > 0.5).astype(np.uint8)
+    near = cv2.dilate(solid, disc(2 * RIM * width / HALF)) > 0
+    small = cv2.resize(image[box], size, interpolation=cv2.INTER_AREA)
+    inner = cv2.erode(solid, disc(RIM * width / HALF)).astype(np.float32)
+    clothes = cv2.resize(torso[box], size, interpolation=cv2.INTER_AREA)
+    skin, skin_near = _spread(small, inner, RIM * width)
+    cloth, cloth_near = _spread(small, ((clothes > 0.9) & ~near).astype(np.float32), RIM * width)
+    known = near & (skin_near > 1e-3) & (cloth_near > 1e-3)
+    across = skin - cloth
+    length = (across**2).sum(-1)
+    known = known * np.clip(np.sqrt(length) / TOLD_APART - 1, 0, 1)
+    across = across * (known / np.maximum(length, 1))[..., None]
+    change = (skin + LOG_FLOOR) * (np.exp(gain).astype(np.float32) - 1)
+    full = (x1 - x0, y1 - y0)
+    cloth, across, change = (cv2.resize(x, full, interpolation=cv2.INTER_LINEAR) for x in (cloth, across, change))
+    share = np.clip(np.einsum("hwc,hwc->hw", image[box] - cloth, across), 0, 1) * (neck[box] < 0.98)
+    out = image.copy()
+    out[box] = np.round(np.clip(image[box] + share[..., None] * change, 0, 255))
+    return out
+
+
+def _spread(image: np.ndarray, mask: Float[np.ndarray, "h w"], sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Colours of a mask continued smoothly, and how much of the mask is near."""
+    near = blur(mask, sigma)
+    return blur(image * mask[..., None], sigma) / np.maximum(near, 1e-6)[..., None], near
 
 
 def below_jaw(

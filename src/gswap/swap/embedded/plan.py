@@ -11,21 +11,25 @@ from scipy.ndimage import gaussian_filter1d
 from gswap.foundation.errors import InputError
 from gswap.foundation.landmarks import face_width, lid_opening, mouth_gap
 from gswap.foundation.protocols import BodyModel
-from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, PhotoSet, TargetSet
-from gswap.swap.config import SwapConfig
+from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, PhotoSet, Shot, TargetSet
+from gswap.swap.config import RelightConfig, SwapConfig
+from gswap.swap.embedded.colouring import coloured
 from gswap.swap.embedded.densemap import Head, hair_shell
 from gswap.swap.embedded.lift import Lifted, leaders, lift, smooth_in_shots, valid_runs
 from gswap.swap.embedded.mirror import join_people, mirror_people, mirror_photos, mirrored_landmarks
 from gswap.swap.embedded.mouth import GAP_SHUT
 from gswap.swap.embedded.photos import ReadyPhoto, equalise, ready_photos, teeth_share
-from gswap.swap.embedded.relight import Complexion, adopted_gain, measure_complexion
+from gswap.swap.embedded.relight import Complexion, adopted_gain, for_light, light_hardness, measure_complexion
 from gswap.swap.embedded.retarget import EYES, Face, Retargeted, Similarity, align, neutral_face, retarget
 from gswap.swap.embedded.select import Choice, Missing, MouthLook, Views, advise, choose, interior_fits, view_angles
 
 COLOUR_SAMPLES = 20
 """Frames over which the target's complexion is averaged."""
+APART = 1000.0
+"""Frames between two shots."""
 SHOWS_TEETH = 0.1
 """Share of a photo's mouth interior that is teeth, from which its teeth can be used."""
+COLOUR_ADVICE = "add a photo in colour (the photos have none: the colour of skin, lips, eyes and hair is a guess)"
 SHUT_EYE = 0.5
 """Lid opening relative to the neutral below which an eye counts as shut."""
 
@@ -51,12 +55,16 @@ class Plan:
     """The source's head with hair, target head frame."""
     gain: Float[np.ndarray, "3"]
     """Log gain that brings the source's complexion into the target's light."""
+    light: RelightConfig
+    """How much of the target's light the head adopts."""
     borrowed_lids: Float[np.ndarray, "t 2"]
     """How much of each shut lid no photo shows."""
     teeth_photo: int
     """Photo that shows the most teeth, -1 where none does."""
     advice: tuple[str, ...]
     long_hair: bool
+    clock: Float[np.ndarray, "t"]
+    """Time, frames: a repeated frame has that of the frame it repeats; far apart across a cut."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,9 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
     choice, looks = choice.columns(kept).rows(first), (looks[0].rows(first), looks[1].rows(kept))
     everybody, pictures = _subset(everybody, kept), _subset_photos(pictures, kept)
     widest = float(np.nanmax(face_width(frames.image)))
-    ready = ready_photos(pictures, everybody, cfg.map.photo_margin * widest)
+    complexion = _complexion(inputs.target, frames)
+    light = for_light(cfg.relight, light_hardness(_sampled(inputs.target, frames), cfg.relight))
+    ready, grey, guess = coloured(ready_photos(pictures, everybody, cfg.map.photo_margin * widest), complexion)
     usual = int(np.bincount(choice.base[frames.valid].argmax(1), minlength=len(ready)).argmax())
     photos = tuple(equalise(ready, usual))
     whole = ready_photos(images, people, cfg.map.photo_margin * widest)
@@ -127,15 +137,27 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
         photos=photos,
         shell=replace(head_shell, vertices=to_target(head_shell.vertices), centre=to_target(head_shell.centre)),
         gain=adopted_gain(
-            _complexion(inputs.target, frames),
+            complexion,
             measure_complexion(photos[usual].foreground, photos[usual].points),
-            cfg.relight,
+            light,
         ),
+        light=light,
         borrowed_lids=lids,
         teeth_photo=int(teeth.argmax()) if teeth.max() > SHOWS_TEETH else -1,
-        advice=advise(_missing(frames, looks, lids, seen_angle, cfg), cfg.select),
+        advice=(
+            *advise(_missing(frames, looks, lids, seen_angle, cfg), cfg.select),
+            *((COLOUR_ADVICE,) if grey and guess else ()),
+        ),
         long_hair=images.long_hair,
+        clock=_clock(first, shots),
     )
+
+
+def _clock(first: Int[np.ndarray, "t"], shots: tuple[Shot, ...]) -> Float[np.ndarray, "t"]:
+    clock = first.astype(np.float64)
+    for number, shot in enumerate(shots):
+        clock[shot.start : shot.stop] += APART * number
+    return clock
 
 
 def _subset(people: Lifted, numbers: Int[np.ndarray, "n"]) -> Lifted:
@@ -203,13 +225,22 @@ def _skull(model: BodyModel, shape: BodyShape) -> Head:
     return Head(vertices, compact.reshape(-1, 3).astype(np.int32), np.median(vertices, axis=0))
 
 
-def _complexion(target: TargetSet, frames: Lifted) -> Complexion:
-    """Skin and eye whites over the clip."""
+def _sampled(target: TargetSet, frames: Lifted) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Some frames with their landmarks, spread over the clip."""
     numbers = np.flatnonzero(frames.valid)
     samples = numbers[:: max(1, len(numbers) // COLOUR_SAMPLES)]
-    looks = [measure_complexion(target.rgb[int(t)], frames.image[t]) for t in samples]
-    whites = [look.eye_white for look in looks if look.eye_white is not None]
-    return Complexion(np.mean([look.skin for look in looks], axis=0), float(np.median(whites)) if whites else None)
+    return [(target.rgb[int(t)], frames.image[t]) for t in samples]
+
+
+def _complexion(target: TargetSet, frames: Lifted) -> Complexion:
+    """Skin and eye whites over the clip."""
+    looks = [measure_complexion(image, points) for image, points in _sampled(target, frames)]
+    whites = [look.white for look in looks if look.white is not None]
+    return Complexion(
+        np.mean([look.skin for look in looks], axis=0),
+        np.median(whites, axis=0) if whites else None,
+        np.mean([look.lips for look in looks], axis=0),
+    )
 
 
 def _openings(local: np.ndarray, neutral: Face) -> Float[np.ndarray, "n 2"]:

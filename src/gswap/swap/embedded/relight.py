@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from gswap.foundation.imaging import blur, fill_polygon
-from gswap.foundation.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT
+from gswap.foundation.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER
 from gswap.swap.config import RelightConfig
 from gswap.swap.embedded.regions import LOG_FLOOR, Points2, luminance, mean_log, skin_mask
 
@@ -19,6 +20,8 @@ FADE = 0.10
 """Gaussian that fades the shading out of the face, face widths."""
 WHITE_PIXELS = 8
 """Fewest pixels of the eyes' white that are believed."""
+LIT = 80
+"""Percentile of the skin's brightness that stands for what a hard light falls on."""
 SUPPORT = 0.03
 """Skin coverage below which shading falls to zero."""
 
@@ -29,8 +32,15 @@ class Complexion:
 
     skin: Float[np.ndarray, "3"]
     """Mean log colour of the skin."""
-    eye_white: float | None
-    """Log luminance of the eyes' white, ``None`` where too little of it is seen."""
+    white: Float[np.ndarray, "3"] | None
+    """Log colour of the eyes' white, ``None`` where too little of it is seen."""
+    lips: Float[np.ndarray, "3"]
+    """Mean log colour of the lips."""
+
+    @property
+    def eye_white(self) -> float | None:
+        """Log luminance of the eyes' white."""
+        return None if self.white is None else float(np.log(luminance(np.exp(self.white))))
 
 
 def measure_complexion(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> Complexion:
@@ -44,9 +54,10 @@ def measure_complexion(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> Co
         y, x = np.nonzero(opening)
         keep = np.hypot(x + 0.5 - centre[0], y + 0.5 - centre[1]) > 1.15 * radius
         white[y[keep], x[keep]] = True
-    light = luminance(image[white].astype(np.float32))
-    eye_white = float(np.log(np.percentile(light, 70) + LOG_FLOOR)) if len(light) >= WHITE_PIXELS else None
-    return Complexion(mean_log(image, skin_mask(points, h, w)), eye_white)
+    seen = image[white].astype(np.float32)
+    eye_white = np.log(np.percentile(seen, 70, axis=0) + LOG_FLOOR) if len(seen) >= WHITE_PIXELS else None
+    lips = fill_polygon(points[list(LIPS_OUTER)], h, w) - fill_polygon(points[list(LIPS_INNER)], h, w)
+    return Complexion(mean_log(image, skin_mask(points, h, w)), eye_white, mean_log(image, lips > 0.9))
 
 
 def adopted_gain(target: Complexion, source: Complexion, cfg: RelightConfig) -> Float[np.ndarray, "3"]:
@@ -73,18 +84,51 @@ def _common(a: float, b: float) -> float:
     return 0.0 if a * b <= 0 else float(np.sign(a)) * min(abs(a), abs(b))
 
 
+def light_hardness(images: Sequence[tuple[UInt8[np.ndarray, "h w 3"], Points2]], cfg: RelightConfig) -> float:
+    """How hard the light on some pictures of a face is, 0 to 1: by how much its shading varies over the face."""
+    spreads = []
+    for image, points in images:
+        skin = skin_mask(points, *image.shape[:2])
+        if not skin.any():
+            continue
+        shades = shading(image.astype(np.float32), skin, float(np.ptp(points[:468, 0])), cfg)
+        inside = cv2.resize(skin.astype(np.float32), shades.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
+        spreads.append(float(shades[inside].std()) if inside.any() else 0.0)
+    low, high = cfg.hard_light
+    return float(np.clip((np.mean(spreads) - low) / (high - low), 0, 1)) if spreads else 0.0
+
+
+def for_light(cfg: RelightConfig, hardness: float) -> RelightConfig:
+    """The shares for a light of some hardness: a lamp at one side shapes a head more than its complexion does."""
+
+    def between(soft: float, hard: float) -> float:
+        return soft + hardness * (hard - soft)
+
+    return replace(
+        cfg,
+        exposure=between(cfg.exposure, cfg.hard_exposure),
+        shading=between(cfg.shading, cfg.hard_shading),
+        shading_outside=between(cfg.shading_outside, cfg.hard_outside),
+        shading_scale=between(cfg.shading_scale, cfg.hard_scale),
+        lit=between(cfg.lit, 1.0),
+    )
+
+
 def shading(
     image: Float[np.ndarray, "h w 3"], skin: Bool[np.ndarray, "h w"], face_width: float, cfg: RelightConfig
 ) -> Float[np.ndarray, "h4 w4"]:
-    """Low-frequency log luminance of the skin about its mean, at a quarter of the resolution, fading out beyond it."""
+    """Low-frequency log luminance of the skin about its mean (or lit part), at a quarter of the size, fading beyond."""
     size = (image.shape[1] // STEP, image.shape[0] // STEP)
     weight = skin.astype(np.float32)
     small = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
     light = cv2.resize(luminance(image) * weight, size, interpolation=cv2.INTER_AREA) / np.maximum(small, 1e-3)
     logs = np.log(light + LOG_FLOOR) * (small > 0.05)
     mean = float((logs * small).sum() / max(float(small.sum()), 1.0))
+    if cfg.lit > 0 and (small > 0.5).any():  # a shadow darkens; it does not brighten the other side
+        mean += cfg.lit * (float(np.percentile(logs[small > 0.5], LIT)) - mean)
     sigma = cfg.shading_scale * face_width / STEP
-    return blur((logs - mean) * small, sigma) / (blur(small, sigma) + SUPPORT)
+    support = SUPPORT * (1 - 0.9 * cfg.lit)  # a shadow goes on beyond the face
+    return blur((logs - mean) * small, sigma) / (blur(small, sigma) + support)
 
 
 def relight(

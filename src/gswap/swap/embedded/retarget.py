@@ -23,6 +23,8 @@ from gswap.foundation.landmarks import (
     IRIS_RIGHT,
     LIP_RINGS_LOWER,
     LIP_RINGS_UPPER,
+    LIPS,
+    LIPS_OUTER,
     OVAL,
     RIGID,
     lid_opening,
@@ -39,6 +41,12 @@ EYES: tuple[tuple[Side, tuple[int, ...], tuple[int, ...]], ...] = (
     ("left", EYE_LEFT, IRIS_LEFT),
 )
 """Side, contour, iris of both eyes, in the order used for every pair of numbers about eyes."""
+NOSE_BASE = 2
+"""Landmark under the nose."""
+SKIN_SPREAD, SKIN_REACH = 0.1, 0.25
+"""Skin follows the lips next to it (Gaussian), less and less up to this far from them, eye distances."""
+SKIN_MARGIN, SKIN_KEPT = 0.14, 0.6
+"""Skin up to this far from the lips at rest (eye distances) keeps up to this share of its distance."""
 FEW_IMAGES = 4
 """With fewer images a neutral face is not searched for but computed from the fitted actions."""
 
@@ -127,7 +135,10 @@ def retarget(target: Points, target_neutral: Face, source_neutral: Face, cfg: Re
         ratio = lid_opening(base, side) / lid_opening(target_neutral, side)
         motion[:, list(contour)] *= np.clip(ratio, *cfg.lid_scale)
     posed = base + motion
+    outline = posed[:, LIPS_OUTER].copy()
     _shape_lips(posed, target, base, target_neutral, cfg)
+    _keep_philtrum(posed, target, base, target_neutral, cfg)
+    carry_skin(posed, outline, base)
     _couple_lids(posed, base, cfg)
     closed = _shut_lids(posed, base, cfg)
     _place_irises(posed, target, base, target_neutral)
@@ -174,6 +185,71 @@ def _shape_lips(posed: Points, target: Points, base: Face, neutral: Face, cfg: R
             for ring, low, high in ((second, 0.1, 0.9), (third, 0.05, 0.8)):
                 share = np.linalg.norm(base[ring] - base[inner]) / thickness
                 posed[:, ring] = posed[:, inner] + np.clip(share, low, high) * across
+
+
+def _keep_philtrum(posed: Points, target: Points, base: Face, neutral: Face, cfg: RetargetConfig) -> None:
+    """The skin between nose and upper lip shortens by the target's share, not by its millimetres.
+
+    Where the source has less of it, a wide-open mouth would otherwise push the lip into the nose; the lip gets thinner
+    instead, as stretched lips do.
+    """
+    nose, top = NOSE_BASE, LIP_RINGS_UPPER[0][5]
+    share = (target[:, top, 1] - target[:, nose, 1]) / (neutral[top, 1] - neutral[nose, 1])
+    floor = (base[top, 1] - base[nose, 1]) * np.clip(share, *cfg.philtrum)
+    missing = np.maximum(floor - (posed[:, top, 1] - posed[:, nose, 1]), 0)
+    profile = 1 - np.linspace(-1, 1, 11) ** 2
+    outer, inner = list(LIP_RINGS_UPPER[0]), list(LIP_RINGS_UPPER[3])
+    thickness = posed[:, inner, 1] - posed[:, outer, 1]
+    lower = np.minimum(missing[:, None] * profile, (1 - cfg.thinnest_lip) * np.maximum(thickness, 0))
+    for ring, part in zip(LIP_RINGS_UPPER[:3], (1.0, 2 / 3, 1 / 3), strict=True):
+        posed[:, list(ring), 1] += part * lower
+
+
+def carry_skin(posed: Points, before: Float[np.ndarray, "t 20 3"], face: Face) -> None:
+    """Let the skin around the mouth go with the lips (in place): lips moved alone would fold over it.
+
+    Args:
+        posed: Points whose lips were moved.
+        before: Where the lips' outer contour was.
+        face: A face at rest, in which distances are taken.
+    """
+    moved = posed[:, LIPS_OUTER] - before
+    flat, unit = face[:468, :2], np.linalg.norm(face[33, :2] - face[263, :2])
+    distance = np.linalg.norm(flat[:, None] - flat[None, LIPS_OUTER], axis=-1) / unit
+    share = np.exp(-((distance / SKIN_SPREAD) ** 2)) + 1e-9
+    share *= (np.clip(1 - distance.min(1) / SKIN_REACH, 0, 1) / share.sum(1))[:, None]
+    share[list(LIPS)] = 0
+    touched = np.flatnonzero(share.sum(1) > 0)
+    posed[:, touched] += np.einsum("vk,tkc->tvc", share[touched], moved)
+    _unfold_skin(posed, face)
+
+
+def _unfold_skin(posed: Points, face: Face) -> None:
+    """Keep the skin next to the lips outside them (in place).
+
+    Detectors read lips and skin by separate networks; in wide mouths the one lies over the other, and the map folds.
+    """
+    outline, unit = list(LIPS_OUTER), np.linalg.norm(face[33, :2] - face[263, :2])
+    a, b = face[outline, :2], face[np.roll(outline, -1), :2]
+    along = b - a
+    place = np.einsum("vkc,kc->vk", face[:468, None, :2] - a, along) / (along**2).sum(-1)
+    place = np.clip(place, 0, 1)
+    away = np.linalg.norm(face[:468, None, :2] - (a + place[..., None] * along), axis=-1) / unit
+    nearest = away.argmin(1)
+    margin = away.min(1)
+    margin[list(LIPS)] = np.inf
+    skin = np.flatnonzero(margin < SKIN_MARGIN)
+    first, second = np.array(outline)[nearest[skin]], np.array(np.roll(outline, -1))[nearest[skin]]
+    u = place[skin, nearest[skin]][:, None]
+    start, end = posed[:, first, :2], posed[:, second, :2]
+    foot, side = start + u * (end - start), end - start
+    out = np.stack([side[..., 1], -side[..., 0]], -1)
+    out /= np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-9)
+    out *= np.sign(((foot - posed[:, outline, :2].mean(1)[:, None]) * out).sum(-1, keepdims=True))
+    wanted = SKIN_KEPT * margin[skin] * (1 - margin[skin] / SKIN_MARGIN)
+    width = np.linalg.norm(posed[:, 33, :2] - posed[:, 263, :2], axis=-1)[:, None]
+    missing = np.maximum(wanted * width - ((posed[:, skin, :2] - foot) * out).sum(-1), 0)
+    posed[:, skin, :2] += missing[..., None] * out
 
 
 def _couple_lids(posed: Points, base: Face, cfg: RetargetConfig) -> None:

@@ -128,17 +128,19 @@ class EmbeddedSwapper:
         skin_a = skin_mask(points, *size) & (head.alpha > 0.9)
         skin_b = skin_mask(points_b, *size) & (np.maximum(head_b, neck_b) > 0.5)
         seen = scene.astype(np.float32)
-        light = [shading(im, m, geometry.face_width, cfg.relight) for im, m in ((seen, skin_b), (head.colour, skin_a))]
+        light = [shading(im, m, geometry.face_width, plan.light) for im, m in ((seen, skin_b), (head.colour, skin_a))]
         face = oval_mask(points, *size)
-        colour = relight(head.colour, plan.gain, light[0] - light[1], face, geometry.face_width, cfg.relight)
-        neck = build_neck(scene, np.maximum(head_b, neck_b), points_b, (colour, head.alpha, skin_a, points), skin_b)
+        colour = relight(head.colour, plan.gain, light[0] - light[1], face, geometry.face_width, plan.light)
+        neck = build_neck(
+            scene, np.maximum(head_b, neck_b), points_b, (colour, head.alpha, skin_a, points), skin_b, torso
+        )
         head_alpha, neck_alpha = head.alpha, neck.alpha
         keep = kept_torso(person, head_b, points_b, target.long_hair) * (1 - neck.beyond)
         if cfg.occluders:
             front = in_front(head_b, neck_b, person, points_b)
             head_alpha, neck_alpha, keep = head_alpha * (1 - front), neck_alpha * (1 - front), np.maximum(keep, front)
         image, behind = stack(
-            seen, crop.cut(plate).astype(np.float32), (neck.colour, neck_alpha), (colour, head_alpha), keep
+            neck.scene, crop.cut(plate).astype(np.float32), (neck.colour, neck_alpha), (colour, head_alpha), keep
         )
         base = int(plan.choice.base[t].argmax())
         guessed = np.maximum(head.guessed * head_alpha, neck.filled * (1 - head_alpha))

@@ -21,6 +21,8 @@ OFF_THE_JAW = 0.10
 NAPE, NAPE_FADE = 0.25, 0.1
 """A turned head keeps this much more of the photo's nape (face heights), from this far behind the jaw's corner on
 (face widths)."""
+SERRATION = 0.02
+"""Teeth of the cut along the jaw up to about this size are smoothed away, face widths."""
 HAZE = 0.4
 """Matte below which a skin edge is taken for background."""
 NECK_HALF_WIDTH = 0.9
@@ -69,7 +71,8 @@ def trim(
             (height < _lower_end(scaled, ruler, (size[1], size[0]), cfg)).astype(np.float32), 0.03 * ruler.width
         )
         outside = (reach > OFF_THE_JAW) | (cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) < 0.5)
-        collar = blur(_collar(lab, skin, height, distance, outside, cfg).astype(np.float32), 0.75)
+        odd = _collar(lab, skin, height, distance, outside, cfg).astype(np.float32)
+        collar = blur((blur(odd, SERRATION * ruler.width) > 0.5).astype(np.float32), 0.75)
         cut = 1 - (1 - below * (1 - fade)) * (1 - collar)
         firm = np.clip((cfg.tuft_height - height) / 0.05, 0, 1)
         alpha = _harden(alpha, cv2.resize(firm, (w, h), interpolation=cv2.INTER_LINEAR))
