@@ -128,7 +128,8 @@ def _look_enough(
     """Landmarks of the mean of four looks; of eight in a clip whose lids move little more than four looks err."""
     found = look_often(target.rgb, hints, cfg, looks=LOOKS[:FEW], progress=progress)
     whole = [looks for looks in found.values() if len(looks) == FEW]
-    if whole and reliability(sum(lid_opening(np.stack(whole), side) for side in ("right", "left"))) < RELIABLE:
+    lids = [lid_opening(np.stack(whole), "right") + lid_opening(np.stack(whole), "left")] if whole else []
+    if any(reliability(signal) < RELIABLE for signal in lids):
         again = look_often(target.rgb, {t: hints[t] for t in found}, cfg, looks=LOOKS[FEW:], progress=progress)
         found |= {t: np.concatenate([found[t], looks]) for t, looks in again.items()}
     return {t: looks.mean(0) for t, looks in found.items()}
