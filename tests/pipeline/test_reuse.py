@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from gswap.apps.cli.main import run as command
+from gswap.body.models import load_body
 from gswap.foundation.errors import UsageError
-from gswap.foundation.store import read_json
+from gswap.foundation.landmarks import LIPS
+from gswap.foundation.store import read_body_track, read_face_track, read_json
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
 from gswap.pipeline.job import run_job
@@ -40,6 +42,25 @@ def arguments(job, *more):
         *("swap", "--source", str(job.sources[0]), "--target", str(job.target), "-o", str(job.out)),
         *("--consent", str(job.consent), "--work", str(job.work), "--label", "off", "--no-watermark", *more),
     ]
+
+
+def test_the_surface_goes_where_the_swapper_put_the_landmarks(finished):
+    _, done = finished
+    drive = read_body_track(done.folders["retrack"] / "drive.safetensors")
+    placed = read_face_track(done.folders["swap"] / "placed.safetensors")
+    model, frames, lips = load_body("anny"), np.flatnonzero(drive.valid & placed.valid), list(LIPS)
+    rest = model.rest(drive.shape)
+
+    def off(track):
+        found = []
+        for t in frames:
+            vertices = model.pose(track, rest, int(t)).vertices[model.landmark_triangles[lips]]
+            points = (vertices * model.landmark_barycentric[lips, :, None]).sum(1)
+            seen = points[:, :2] / points[:, 2:] * track.focal[t] + track.sizes[t] / 2
+            found.append(seen - placed.landmarks[t, lips, :2])
+        return np.abs(found - np.median(found, axis=0)).mean()
+
+    assert off(drive) < 0.6 * off(dataclasses.replace(drive, moves=None))
 
 
 def test_a_portrait_drives_another_clip_of_the_person(small, finished, tmp_path):
