@@ -7,7 +7,7 @@ the eye distance, weighted robustly; priors and temporal terms are quadratic, so
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -47,6 +47,10 @@ KNOWN_FOCAL = 1e-6
 """Standard deviation of the logarithm of a focal length that is known."""
 LONGEST_ZOOM = 0.3
 """Largest change of that logarithm in one step."""
+HEAD_OUTLIER = 2.0
+"""Standard deviations beyond which the pull of an image's head points stops growing."""
+HEAD_TRUST = 2.0
+"""Weight of the head's points against what their errors' statistics say."""
 _BOUND_PASSES = 4
 _FROZEN = 1e12
 _GAZE_STEP = 1e-4
@@ -61,6 +65,12 @@ class Observations:
     """0 = not seen, 1 = seen."""
     focal: Float[np.ndarray, "t"]
     centre: Float[np.ndarray, "t 2"]
+    head: Float[np.ndarray, "t p 2"] = field(default_factory=lambda: np.zeros((0, 0, 2)))
+    """Points of ears, skull and jaw, pixels; NaN where they were not looked for; no rows: nowhere."""
+    ears: Float[np.ndarray, "t 2"] = field(default_factory=lambda: np.zeros((0, 2)))
+    """How much of the right and the left ear can be seen, 0 to 1."""
+    repeats: float = 1.0
+    """From how many images the person's shape is taken."""
 
     def __len__(self) -> int:
         return len(self.trust)
@@ -71,7 +81,15 @@ class Observations:
 
     def select(self, index: np.ndarray) -> Observations:
         """Some of the images."""
-        return Observations(self.landmarks[index], self.trust[index], self.focal[index], self.centre[index])
+        return replace(
+            self,
+            landmarks=self.landmarks[index],
+            trust=self.trust[index],
+            focal=self.focal[index],
+            centre=self.centre[index],
+            head=self.head[index] if len(self.head) else self.head,
+            ears=self.ears[index] if len(self.head) else self.ears,
+        )
 
 
 @dataclass(frozen=True)
@@ -179,25 +197,14 @@ def eye_distance_pixels(observations: Observations, states: States) -> Float[np.
 
 def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations: Observations, t: int) -> Linearised:
     """Residuals of image ``t`` and their derivatives."""
-    focal, centre = observations.focal[t], observations.centre[t]
     turn = rotvec_to_matrix(states.rotation[t])
-    points = head_points(lm, shape, states, t) + shape.missed
-    arms = points @ turn.T
-    camera = arms + states.translation[t]
-    scale = focal * REFERENCE_EYE_DISTANCE / max(states.translation[t, 2], 1e-3)
-    depth = np.maximum(camera[:, 2], 1e-3)
-    flat = camera[:, :2] / depth[:, None]
-    residual = (focal * flat + centre - observations.landmarks[t]) / scale
+    seen = _see(observations, states, t, head_points(lm, shape, states, t) + shape.missed)
+    residual = seen.at - observations.landmarks[t] / seen.scale
     yaw, pitch = view_angles(turn, states.translation[t])
     axes = head_axes(turn)
     residual += lm.errors.shift(view_features(yaw, pitch), states.gaze[t], states.actions[t]) @ axes
+    by_point = seen.by_point
 
-    by_camera = np.zeros((COUNT, 2, 3))
-    by_camera[:, 0, 0] = by_camera[:, 1, 1] = 1
-    by_camera[:, :, 2] = -flat
-    by_camera *= (focal / (scale * depth))[:, None, None]
-    by_point = by_camera @ turn
-    by_rotation = np.cross(arms[:, None], by_camera) @ left_jacobian(states.rotation[t])
     by_gaze = np.zeros((COUNT, 2, 4))
     for eye in range(2):
         for axis in range(2):
@@ -214,7 +221,7 @@ def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations:
     robust = 1 / (1 + (np.linalg.norm(residual, axis=1) / OUTLIER) ** 2)
     weight = observations.trust[t] * robust * lm.errors.precision(yaw)
     weight[IRISES] *= eye_openness(lm, states.actions[t])[:, None]
-    jacobian = np.concatenate([by_rotation, by_camera, by_gaze, by_actions], 2)
+    jacobian = np.concatenate([seen.by_rotation, seen.by_camera, by_gaze, by_actions], 2)
     modes = (lm.errors.frame @ axes).transpose(1, 2, 0).reshape(2 * COUNT, -1)
     return Linearised(
         residual=residual.ravel(),
@@ -222,8 +229,82 @@ def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations:
         jacobian=jacobian.reshape(2 * COUNT, -1),
         point_jacobian=by_point,
         modes=np.ascontiguousarray(modes),
-        by_focal=(focal * flat / scale + by_camera[:, :, 2] * states.translation[t, 2]).ravel(),
+        by_focal=seen.by_focal.ravel(),
     )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Projected points in units of the eye distance, and their derivatives."""
+
+    at: Float[np.ndarray, "m 2"]
+    scale: float
+    """Pixels per unit."""
+    by_camera: Float[np.ndarray, "m 2 3"]
+    by_point: Float[np.ndarray, "m 2 3"]
+    by_rotation: Float[np.ndarray, "m 2 3"]
+    by_focal: Float[np.ndarray, "m 2"]
+
+
+def _see(observations: Observations, states: States, t: int, points: Float[np.ndarray, "m 3"]) -> _Seen:
+    """Points in head coordinates through the camera of image ``t``."""
+    focal, centre = observations.focal[t], observations.centre[t]
+    place = states.translation[t]
+    turn = rotvec_to_matrix(states.rotation[t])
+    arms = points @ turn.T
+    camera = arms + place
+    scale = focal * REFERENCE_EYE_DISTANCE / max(place[2], 1e-3)
+    depth = np.maximum(camera[:, 2], 1e-3)
+    flat = camera[:, :2] / depth[:, None]
+    by_camera = np.zeros((len(points), 2, 3))
+    by_camera[:, 0, 0] = by_camera[:, 1, 1] = 1
+    by_camera[:, :, 2] = -flat
+    by_camera *= (focal / (scale * depth))[:, None, None]
+    return _Seen(
+        at=(focal * flat + centre) / scale,
+        scale=scale,
+        by_camera=by_camera,
+        by_point=by_camera @ turn,
+        by_rotation=np.cross(arms[:, None], by_camera) @ left_jacobian(states.rotation[t]),
+        by_focal=focal * flat / scale + by_camera[:, :, 2] * place[2],
+    )
+
+
+@dataclass(frozen=True)
+class HeadTerms:
+    """What the points of ears, skull and jaw say about one frame, in shares of the eye distance."""
+
+    residual: Float[np.ndarray, "2p"]
+    jacobian: Float[np.ndarray, "2p n"]
+    point_jacobian: Float[np.ndarray, "p 2 3"]
+    precision: Float[np.ndarray, "2p 2p"]
+    by_focal: Float[np.ndarray, "2p"]
+
+
+def linearise_head(
+    lm: LandmarkModel, shape: FaceShape, states: States, observations: Observations, t: int
+) -> HeadTerms | None:
+    """Residuals of the head's points in image ``t`` and their derivatives; ``None`` where there are none."""
+    if lm.marks is None or not observations.head.size or observations.trust[t] < 1:
+        return None
+    if observations.head.shape[1] != len(lm.marks) or not np.isfinite(observations.head[t]).all():
+        return None
+    turn = rotvec_to_matrix(states.rotation[t])
+    points = shape.head + np.tensordot(states.actions[t], lm.head_actions, 1)
+    also = lm.marks.landmark >= 0
+    points[also] += shape.offsets[lm.marks.landmark[also]]
+    seen = _see(observations, states, t, points)
+    residual = (seen.at - observations.head[t] / seen.scale).ravel()
+    yaw, _ = view_angles(turn, states.translation[t])
+    axes = np.kron(np.eye(len(points)), head_axes(turn))
+    covariance = lm.marks.covariance(yaw, observations.ears[t], observations.repeats)
+    precision = axes.T @ np.linalg.solve(covariance, axes)
+    surprise = float(residual @ precision @ residual) / len(residual)
+    precision *= HEAD_TRUST / (1 + surprise / HEAD_OUTLIER**2)
+    by_actions = _through_points(seen.by_point, lm.head_actions.transpose(1, 2, 0))
+    by_gaze = np.zeros((len(points), 2, 4))
+    jacobian = np.concatenate([seen.by_rotation, seen.by_camera, by_gaze, by_actions], 2)
+    return HeadTerms(residual, jacobian.reshape(2 * len(points), -1), seen.by_point, precision, seen.by_focal.ravel())
 
 
 def eye_openness(lm: LandmarkModel, actions: Float[np.ndarray, "a"]) -> Float[np.ndarray, "2"]:
@@ -276,12 +357,16 @@ class Priors:
 
 
 def normal_equations(
-    line: Linearised, priors: Priors, values: Float[np.ndarray, "n"]
+    line: Linearised, head: HeadTerms | None, priors: Priors, values: Float[np.ndarray, "n"]
 ) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n"]]:
     """Hessian and gradient of one frame."""
     informed = line.informed(line.jacobian)
     hessian = line.jacobian.T @ informed + priors.hessian
     gradient = informed.T @ line.residual + priors.hessian @ values + priors.linear
+    if head is not None:
+        informed = head.precision @ head.jacobian
+        hessian += head.jacobian.T @ informed
+        gradient += informed.T @ head.residual
     return hessian, gradient
 
 
@@ -303,7 +388,8 @@ def solve_shot(
     gradients = np.empty((count, n))
     for t in range(count):
         line = linearise(lm, shape, states, observations, t)
-        hessians[t], gradients[t] = normal_equations(line, priors, values[t])
+        head = linearise_head(lm, shape, states, observations, t)
+        hessians[t], gradients[t] = normal_equations(line, head, priors, values[t])
     band = np.zeros((2 * n + 1, count * n))
     diagonal, near, far = _temporal_band(count, n, smoothness)
     gradients += _temporal_gradient(values, diagonal, near, far)
@@ -424,20 +510,32 @@ def solve_with_shape(
     reduced = np.diag(stiffness)
     right = np.negative(stiffness * known)
     blocks = []
-    columns = np.ascontiguousarray(np.concatenate([slopes, lm.errors.person]).transpose(1, 2, 0))
+    errors = lm.errors.person
+    columns = np.ascontiguousarray(np.concatenate([slopes[:, :COUNT], errors]).transpose(1, 2, 0))
+    others = np.zeros((slopes.shape[1] - COUNT, 3, columns.shape[2]))
+    others[:, :, :s] = slopes[:, COUNT:].transpose(1, 2, 0)
     m = columns.shape[2] + 1
     for t in range(count):
         line = linearise(lm, shape, states, observations, t)
-        hessian, gradient = normal_equations(line, priors, values[t])
+        head = linearise_head(lm, shape, states, observations, t)
+        hessian, gradient = normal_equations(line, head, priors, values[t])
         frozen = at_bound(values[t], gradient)
         by_points = _through_points(line.point_jacobian, columns).reshape(-1, m - 1)
         by_person = np.column_stack([by_points, line.by_focal])
         weighted = line.informed(by_person)
         mixed = line.jacobian.T @ weighted
+        own, towards = by_person.T @ weighted, weighted.T @ line.residual
+        if head is not None:
+            by_points = _through_points(head.point_jacobian, others).reshape(-1, m - 1)
+            by_person = np.column_stack([by_points, head.by_focal])
+            weighted = head.precision @ by_person
+            mixed += head.jacobian.T @ weighted
+            own += by_person.T @ weighted
+            towards += weighted.T @ head.residual
         held = hessian + np.diag(np.where(frozen, _FROZEN, 0.0))
         inverse = np.linalg.solve(held, np.column_stack([mixed, np.where(frozen, 0, gradient)]))
-        reduced += by_person.T @ weighted - mixed.T @ inverse[:, :m]
-        right -= weighted.T @ line.residual - mixed.T @ inverse[:, m]
+        reduced += own - mixed.T @ inverse[:, :m]
+        right -= towards - mixed.T @ inverse[:, m]
         blocks.append((hessian, gradient, mixed))
     change = np.linalg.solve(reduced, right)
     parameters = np.clip(shape.parameters + change[:s], lm.space.lower, lm.space.upper)
