@@ -1,9 +1,10 @@
 """Learn to find the points of the head that landmarks do not show, on synthetic people whose truth is known.
 
-Writes the regressions of ``gswap.perception.head_points`` and where the points lie and how they are missed
-(``gswap.body.head_points``) to the package data. The people who are learnt from are some with their shape drawn anew
-for every picture (hair, clothes and brows follow the skin), numbered from 21000 and 30000; the errors are studied on
-others, from 3000. ``gswap bench track`` meets none of them. About ten minutes of rendering, kept in ``--samples``::
+Writes the regressions of ``gswap.perception.head_points``, and where the points lie and how they are missed
+(``gswap.body.head_points``), to the package data. The people who are learnt from have the looks of some, and a shape
+drawn anew for every picture (hair, clothes and brows follow the skin); from number 40000 on their ears and skulls
+differ more than synthetic people's do, because real ones do. The errors are studied on others, from 3000; ``gswap
+bench track`` meets none of them. About fifteen minutes of rendering, kept in ``--samples``::
 
     python scripts/make_head_points.py --samples /tmp/samples
 """
@@ -34,6 +35,7 @@ from make_landmark_errors import mirror_pairs
 
 ROOT = Path(__file__).resolve().parents[1] / "src/gswap"
 BASES, SHAPES = (*range(21000, 21110), *range(30000, 30040)), 8
+FIRST_WIDE, WIDER = 40000, 1.7
 STUDIED, IMAGES = range(3000, 3024), 8
 JAW = tuple(i for i in OVAL if i in {58, 172, 136, 150, 149, 176, 148, CHIN, 377, 400, 378, 379, 365, 397, 288})
 EAR_POINTS, SKULL_POINTS = 12, 20
@@ -114,14 +116,22 @@ def _spread(v: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- pictures
-def reshaped(person: people.Person, seed: int, rng: np.random.Generator) -> people.Person:
-    """Somebody of another shape with the same skin, hair and clothes, which follow the skin beneath them."""
+def reshaped(person: people.Person, seed: int, rng: np.random.Generator, wide: bool) -> people.Person:
+    """Somebody of another shape with the same skin, hair and clothes, which follow the skin beneath them.
+
+    ``wide``: ears and skulls that differ more than synthetic people's do.
+    """
     n = len(person.figure.vertices)
     age = float(np.clip(person.traits.age + rng.normal(0, 0.04), 0.58, 0.95))
     drawn = {name: float(rng.uniform(*span)) for name, span in
              (("weight", (0.25, 0.62)), ("muscle", (0.3, 0.6)), ("proportions", (0.3, 0.8)))}  # fmt: skip
     model = person.model
-    figure = people._figure(model, people._shape(model, replace(person.traits, seed=seed, age=age, **drawn)))
+    shape = people._shape(model, replace(person.traits, seed=seed, age=age, **drawn))
+    if wide:
+        far = np.array([0] * len(model.phenotype_names) + ["ear-" in n or "head-scale" in n for n in model.local_names])
+        wider = np.clip(WIDER * shape.coefficients, -0.85, 0.85)
+        shape = replace(shape, coefficients=np.where(far, wider, shape.coefficients))
+    figure = people._figure(model, shape)
     skin = np.flatnonzero(model.part == 0)
     tree, moved = KDTree(person.figure.vertices[skin]), figure.vertices - person.figure.vertices
 
@@ -146,7 +156,8 @@ def shots(first: int, count: int, study: bool) -> Iterator[tuple[SyntheticFrame,
     noise = {"head_fraction": float(rng.uniform(0.38, 0.64)), "noise": float(rng.uniform(0.5, 4))}
     for k in range(count):
         seed = first if study else 100 * first + k
-        one = person if study or not k else reshaped(person, seed, rng)
+        wide = first >= FIRST_WIDE
+        one = person if study or not (k or wide) else reshaped(person, seed, rng, wide)
         if not study:
             noise = {"head_fraction": float(rng.uniform(0.38, 0.64)), "noise": float(rng.uniform(0.5, 4))}
         config = MotionConfig(

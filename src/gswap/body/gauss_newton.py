@@ -1,19 +1,20 @@
 """Gauss-Newton on the landmarks: one frame's normal equations, and their solution over a whole shot at once.
 
-The unknowns of a frame are stacked as ``[rotation 3 | translation 3 | gaze 4 | actions a]``. Residuals are in units of
-the eye distance, weighted robustly; priors and temporal terms are quadratic, so a shot is one banded linear system.
+Residuals are in units of the eye distance, weighted robustly; priors and temporal terms are quadratic, so a shot is
+one banded linear system. The unknowns of a frame are stacked as :mod:`gswap.body.views` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.linalg import solveh_banded
 
+from gswap.body.head_terms import HeadTerms, linearise_head
 from gswap.body.landmark_errors import head_axes, view_angles, view_features
 from gswap.body.landmark_model import (
     COUNT,
@@ -23,11 +24,9 @@ from gswap.body.landmark_model import (
     LandmarkModel,
     turned_irises,
 )
+from gswap.body.views import ACTIONS, GAZE, POSE, Observations, States, see, through_points
 from gswap.foundation.geometry import rotvec_to_matrix
 
-POSE = slice(0, 6)
-GAZE = slice(6, 10)
-ACTIONS = slice(10, None)
 OUTLIER = 0.06
 """Share of the eye distance beyond which a landmark's pull stops growing."""
 HIDDEN_IRIS = 0.02
@@ -47,80 +46,9 @@ KNOWN_FOCAL = 1e-6
 """Standard deviation of the logarithm of a focal length that is known."""
 LONGEST_ZOOM = 0.3
 """Largest change of that logarithm in one step."""
-HEAD_OUTLIER = 2.0
-"""Standard deviations beyond which the pull of an image's head points stops growing."""
-HEAD_TRUST = 2.0
-"""Weight of the head's points against what their errors' statistics say."""
 _BOUND_PASSES = 4
 _FROZEN = 1e12
 _GAZE_STEP = 1e-4
-
-
-@dataclass(frozen=True)
-class Observations:
-    """Landmarks of ``t`` images with their cameras (principal point at ``centre``)."""
-
-    landmarks: Float[np.ndarray, "t 478 2"]
-    trust: Float[np.ndarray, "t"]
-    """0 = not seen, 1 = seen."""
-    focal: Float[np.ndarray, "t"]
-    centre: Float[np.ndarray, "t 2"]
-    head: Float[np.ndarray, "t p 2"] = field(default_factory=lambda: np.zeros((0, 0, 2)))
-    """Points of ears, skull and jaw, pixels; NaN where they were not looked for; no rows: nowhere."""
-    ears: Float[np.ndarray, "t 2"] = field(default_factory=lambda: np.zeros((0, 2)))
-    """How much of the right and the left ear can be seen, 0 to 1."""
-    repeats: float = 1.0
-    """From how many images the person's shape is taken."""
-
-    def __len__(self) -> int:
-        return len(self.trust)
-
-    def zoomed(self, factor: float) -> Observations:
-        """The same pictures, taken with a longer lens."""
-        return replace(self, focal=self.focal * factor)
-
-    def select(self, index: np.ndarray) -> Observations:
-        """Some of the images."""
-        return replace(
-            self,
-            landmarks=self.landmarks[index],
-            trust=self.trust[index],
-            focal=self.focal[index],
-            centre=self.centre[index],
-            head=self.head[index] if len(self.head) else self.head,
-            ears=self.ears[index] if len(self.head) else self.ears,
-        )
-
-
-@dataclass(frozen=True)
-class States:
-    """The unknowns of ``t`` images."""
-
-    rotation: Float[np.ndarray, "t 3"]
-    translation: Float[np.ndarray, "t 3"]
-    gaze: Float[np.ndarray, "t 2 2"]
-    actions: Float[np.ndarray, "t a"]
-
-    def __len__(self) -> int:
-        return len(self.rotation)
-
-    def moved_away(self, factor: float) -> States:
-        """All heads at another depth, as large in the picture through a lens longer by ``factor``."""
-        return replace(self, translation=self.translation * (1, 1, factor))
-
-    def select(self, index: np.ndarray | slice) -> States:
-        """Some of the images."""
-        return States(self.rotation[index], self.translation[index], self.gaze[index], self.actions[index])
-
-    def stack(self) -> Float[np.ndarray, "t n"]:
-        """All unknowns of an image in one row."""
-        return np.concatenate([self.rotation, self.translation, self.gaze.reshape(-1, 4), self.actions], 1)
-
-    @staticmethod
-    def unstack(values: Float[np.ndarray, "t n"]) -> States:
-        """Inverse of :meth:`stack`; actions are clamped to [0, 1]."""
-        gaze = values[:, GAZE].reshape(-1, 2, 2)
-        return States(values[:, :3], values[:, 3:6], gaze, np.clip(values[:, ACTIONS], 0, 1))
 
 
 @dataclass(frozen=True)
@@ -198,7 +126,7 @@ def eye_distance_pixels(observations: Observations, states: States) -> Float[np.
 def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations: Observations, t: int) -> Linearised:
     """Residuals of image ``t`` and their derivatives."""
     turn = rotvec_to_matrix(states.rotation[t])
-    seen = _see(observations, states, t, head_points(lm, shape, states, t) + shape.missed)
+    seen = see(observations, states, t, head_points(lm, shape, states, t) + shape.missed)
     residual = seen.at - observations.landmarks[t] / seen.scale
     yaw, pitch = view_angles(turn, states.translation[t])
     axes = head_axes(turn)
@@ -214,7 +142,7 @@ def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations:
             low = turned_irises(shape, states.gaze[t] - step)[eye]
             slope = (high - low) / (2 * _GAZE_STEP)
             by_gaze[IRISES[eye], :, 2 * eye + axis] = np.einsum("lij,lj->li", by_point[IRISES[eye]], slope)
-    by_actions = _through_points(by_point, lm.actions.transpose(1, 2, 0))
+    by_actions = through_points(by_point, lm.actions.transpose(1, 2, 0))
     by_actions[IRISES.ravel()] = 0
     by_gaze += (lm.errors.gaze @ axes).transpose(1, 2, 0)
     by_actions += (lm.errors.actions @ axes).transpose(1, 2, 0)
@@ -233,103 +161,9 @@ def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations:
     )
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """Projected points in units of the eye distance, and their derivatives."""
-
-    at: Float[np.ndarray, "m 2"]
-    scale: float
-    """Pixels per unit."""
-    by_camera: Float[np.ndarray, "m 2 3"]
-    by_point: Float[np.ndarray, "m 2 3"]
-    by_rotation: Float[np.ndarray, "m 2 3"]
-    by_focal: Float[np.ndarray, "m 2"]
-
-
-def _see(observations: Observations, states: States, t: int, points: Float[np.ndarray, "m 3"]) -> _Seen:
-    """Points in head coordinates through the camera of image ``t``."""
-    focal, centre = observations.focal[t], observations.centre[t]
-    place = states.translation[t]
-    turn = rotvec_to_matrix(states.rotation[t])
-    arms = points @ turn.T
-    camera = arms + place
-    scale = focal * REFERENCE_EYE_DISTANCE / max(place[2], 1e-3)
-    depth = np.maximum(camera[:, 2], 1e-3)
-    flat = camera[:, :2] / depth[:, None]
-    by_camera = np.zeros((len(points), 2, 3))
-    by_camera[:, 0, 0] = by_camera[:, 1, 1] = 1
-    by_camera[:, :, 2] = -flat
-    by_camera *= (focal / (scale * depth))[:, None, None]
-    return _Seen(
-        at=(focal * flat + centre) / scale,
-        scale=scale,
-        by_camera=by_camera,
-        by_point=by_camera @ turn,
-        by_rotation=np.cross(arms[:, None], by_camera) @ left_jacobian(states.rotation[t]),
-        by_focal=focal * flat / scale + by_camera[:, :, 2] * place[2],
-    )
-
-
-@dataclass(frozen=True)
-class HeadTerms:
-    """What the points of ears, skull and jaw say about one frame, in shares of the eye distance."""
-
-    residual: Float[np.ndarray, "2p"]
-    jacobian: Float[np.ndarray, "2p n"]
-    point_jacobian: Float[np.ndarray, "p 2 3"]
-    precision: Float[np.ndarray, "2p 2p"]
-    by_focal: Float[np.ndarray, "2p"]
-
-
-def linearise_head(
-    lm: LandmarkModel, shape: FaceShape, states: States, observations: Observations, t: int
-) -> HeadTerms | None:
-    """Residuals of the head's points in image ``t`` and their derivatives; ``None`` where there are none."""
-    if lm.marks is None or not observations.head.size or observations.trust[t] < 1:
-        return None
-    if observations.head.shape[1] != len(lm.marks) or not np.isfinite(observations.head[t]).all():
-        return None
-    turn = rotvec_to_matrix(states.rotation[t])
-    points = shape.head + np.tensordot(states.actions[t], lm.head_actions, 1)
-    also = lm.marks.landmark >= 0
-    points[also] += shape.offsets[lm.marks.landmark[also]]
-    seen = _see(observations, states, t, points)
-    residual = (seen.at - observations.head[t] / seen.scale).ravel()
-    yaw, _ = view_angles(turn, states.translation[t])
-    axes = np.kron(np.eye(len(points)), head_axes(turn))
-    covariance = lm.marks.covariance(yaw, observations.ears[t], observations.repeats)
-    precision = axes.T @ np.linalg.solve(covariance, axes)
-    surprise = float(residual @ precision @ residual) / len(residual)
-    precision *= HEAD_TRUST / (1 + surprise / HEAD_OUTLIER**2)
-    by_actions = _through_points(seen.by_point, lm.head_actions.transpose(1, 2, 0))
-    by_gaze = np.zeros((len(points), 2, 4))
-    jacobian = np.concatenate([seen.by_rotation, seen.by_camera, by_gaze, by_actions], 2)
-    return HeadTerms(residual, jacobian.reshape(2 * len(points), -1), seen.by_point, precision, seen.by_focal.ravel())
-
-
 def eye_openness(lm: LandmarkModel, actions: Float[np.ndarray, "a"]) -> Float[np.ndarray, "2"]:
     """How much of the right and left iris is seen: behind a lid the detector invents it."""
     return np.clip(1 - actions[lm.blinks], HIDDEN_IRIS, 1) if len(lm.blinks) else np.ones(2)
-
-
-def _through_points(
-    by_point: Float[np.ndarray, "478 2 3"], columns: Float[np.ndarray, "478 3 n"]
-) -> Float[np.ndarray, "478 2 n"]:
-    """Chain rule from point displacements to the unknowns that cause them (faster than a batch of tiny products)."""
-    out = by_point[:, :, 0, None] * columns[:, None, 0]
-    out += by_point[:, :, 1, None] * columns[:, None, 1]
-    out += by_point[:, :, 2, None] * columns[:, None, 2]
-    return out
-
-
-def left_jacobian(rotvec: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
-    """Left Jacobian of SO(3): the turn caused by a small change of a rotation vector."""
-    theta = float(np.linalg.norm(rotvec))
-    x, y, z = rotvec
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    if theta < 1e-5:
-        return np.eye(3) + cross / 2
-    return np.eye(3) + (1 - np.cos(theta)) / theta**2 * cross + (theta - np.sin(theta)) / theta**3 * (cross @ cross)
 
 
 @dataclass(frozen=True)
@@ -364,7 +198,7 @@ def normal_equations(
     hessian = line.jacobian.T @ informed + priors.hessian
     gradient = informed.T @ line.residual + priors.hessian @ values + priors.linear
     if head is not None:
-        informed = head.precision @ head.jacobian
+        informed = head.informed(head.jacobian)
         hessian += head.jacobian.T @ informed
         gradient += informed.T @ head.residual
     return hessian, gradient
@@ -520,15 +354,15 @@ def solve_with_shape(
         head = linearise_head(lm, shape, states, observations, t)
         hessian, gradient = normal_equations(line, head, priors, values[t])
         frozen = at_bound(values[t], gradient)
-        by_points = _through_points(line.point_jacobian, columns).reshape(-1, m - 1)
+        by_points = through_points(line.point_jacobian, columns).reshape(-1, m - 1)
         by_person = np.column_stack([by_points, line.by_focal])
         weighted = line.informed(by_person)
         mixed = line.jacobian.T @ weighted
         own, towards = by_person.T @ weighted, weighted.T @ line.residual
         if head is not None:
-            by_points = _through_points(head.point_jacobian, others).reshape(-1, m - 1)
+            by_points = through_points(head.point_jacobian, others).reshape(-1, m - 1)
             by_person = np.column_stack([by_points, head.by_focal])
-            weighted = head.precision @ by_person
+            weighted = head.informed(by_person)
             mixed += head.jacobian.T @ weighted
             own += by_person.T @ weighted
             towards += weighted.T @ head.residual

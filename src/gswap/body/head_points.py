@@ -12,11 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 
 NO_EAR, RIGHT_EAR, LEFT_EAR = 0, 1, 2
+LARGEST_TURN = 0.7
+"""Radians beyond which turning an ear away makes it no worse."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,30 @@ class HeadPoints:
             seen: How much of the right and the left ear can be seen, 0 to 1.
             repeats: Number of images of the person.
         """
-        size = 2 * len(self)
-        own = repeats * self.variance[0] + self.variance[1]
-        out = np.diag(np.repeat(own, 2))
-        for modes, times in ((self.person, repeats), (self.frame, 1.0)):
-            flat = modes.reshape(-1, size)
-            out += times * flat.T @ flat
+        scale = self.scale(yaw, seen)
+        return self._even_covariance(repeats) * scale[:, None] * scale
+
+    def scale(self, yaw: float, seen: Float[np.ndarray, "2"]) -> Float[np.ndarray, "2p"]:
+        """How many times larger each coordinate's standard deviation is than that of an ear in plain view."""
         share = np.concatenate([[1.0], np.clip(seen, 0, 1)])[self.ear]
-        away = np.array([0.0, -yaw, yaw])[self.ear]
-        scale = np.repeat((share + (1 - share) * self.hidden) * np.exp(self.turned * np.clip(away, -0.7, 0.7)), 2)
-        return out * scale[:, None] * scale
+        away = np.clip(np.array([0.0, -yaw, yaw]), -LARGEST_TURN, LARGEST_TURN)[self.ear]
+        return np.repeat((share + (1 - share) * self.hidden) * np.exp(self.turned * away), 2)
+
+    def even_precision(self, repeats: float) -> Float[np.ndarray, "2p 2p"]:
+        """Inverse covariance with all scales 1; computed once."""
+        if repeats not in self._precisions:
+            self._precisions[repeats] = np.linalg.inv(self._even_covariance(repeats))
+        return self._precisions[repeats]
+
+    def _even_covariance(self, repeats: float) -> Float[np.ndarray, "2p 2p"]:
+        size = 2 * len(self)
+        person, frame = self.person.reshape(-1, size), self.frame.reshape(-1, size)
+        own = np.repeat(repeats * self.variance[0] + self.variance[1], 2)
+        return np.diag(own) + repeats * person.T @ person + frame.T @ frame
+
+    @cached_property
+    def _precisions(self) -> dict[float, Float[np.ndarray, "2p 2p"]]:
+        return {}
 
 
 def read_head_points(arrays: Mapping[str, np.ndarray]) -> HeadPoints:
