@@ -246,14 +246,20 @@ def test_shape_slopes_against_the_model(model):
     names = lm.space.basis[:, 20].nonzero()[0]
     step = zero.copy()
     step[20] = 0.1
-    up, down = lm.face_shape(step).points, lm.face_shape(-step).points
+
+    def every_point(parameters):
+        face = lm.face_shape(parameters)
+        return np.concatenate([face.points, face.head])
+
+    up, down = every_point(step), every_point(-step)
     assert len(names) in (1, 2)
+    assert slopes.shape == (len(zero), 478 + len(model.head_points), 3)
     np.testing.assert_allclose((up - down) / 0.2, slopes[20], atol=1e-4)
     far = zero.copy()
     far[20] = 0.5
     farther = far.copy()
     farther[20] = 0.6
-    rise = (lm.face_shape(farther).points - lm.face_shape(far).points) / 0.1
+    rise = (every_point(farther) - every_point(far)) / 0.1
     np.testing.assert_allclose(rise, lm.shape_slopes(far)[20], atol=1e-4)
 
 

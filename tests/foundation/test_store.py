@@ -28,6 +28,8 @@ def face_track(count: int = 3) -> FaceTrack:
         size=(64, 48),
         shots=(Shot(0, 2), Shot(2, 3)),
         sizes=((1, 2), (3, 4), (5, 6)),
+        head_points=RNG.normal(size=(count, 7, 2)).astype(np.float32),
+        ears_seen=RNG.random((count, 2)).astype(np.float32),
     )
 
 

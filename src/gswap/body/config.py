@@ -20,10 +20,10 @@ class FitConfig:
     Only a face that is near the camera and turns shows it, and the landmark detector's errors look like a shorter lens:
     0.25 finds strong perspective, but makes ordinary lenses a third too short.
     """
-    shape_prior: float = 10.0
+    shape_prior: float = 3.0
     """Strength of the prior that pulls the face towards the mean one, 1 = the spread of the model's people.
 
-    Landmarks carry errors that look like shape: a weak prior makes the face worse than the mean one.
+    Landmarks carry errors that look like shape: without the points of ears, skull and jaw, 10 was best.
     """
     offset_prior: float = 8.0
     """Strength of the prior against free offsets of the skin from the model's shapes."""

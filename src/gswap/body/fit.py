@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
@@ -105,7 +105,14 @@ def observe(faces: FaceTrack, cfg: FitConfig, focal: float | None) -> Observatio
     trust = np.where(seen, np.where(faces.bridged, BRIDGED_TRUST, 1.0), 0.0)
     focals = np.full(len(faces), focal) if focal is not None else cfg.focal_ratio * sizes.max(1)
     landmarks = np.where(np.isfinite(faces.landmarks[:, :, :2]), faces.landmarks[:, :, :2], 0.0)
-    return Observations(landmarks.astype(np.float64), trust, focals.astype(np.float64), sizes / 2)
+    return Observations(
+        landmarks=landmarks.astype(np.float64),
+        trust=trust,
+        focal=focals.astype(np.float64),
+        centre=sizes / 2,
+        head=faces.head_points.astype(np.float64),
+        ears=faces.ears_seen.astype(np.float64),
+    )
 
 
 def image_sizes(faces: FaceTrack) -> Int[np.ndarray, "t 2"]:
@@ -150,6 +157,7 @@ def fit_faces(
     states = start(lm, shape, obs, lengths)
 
     keys = key_images(states, obs, cfg.key_frames)
+    obs = replace(obs, repeats=float(len(keys)))
     key_states, key_obs = states.select(keys), obs.select(keys)
     for _ in range(_START_STEPS):
         key_states = _each_alone(lm, shape, key_states, key_obs, priors)

@@ -1,7 +1,7 @@
 """Gauss-Newton on the landmarks: one frame's normal equations, and their solution over a whole shot at once.
 
-The unknowns of a frame are stacked as ``[rotation 3 | translation 3 | gaze 4 | actions a]``. Residuals are in units of
-the eye distance, weighted robustly; priors and temporal terms are quadratic, so a shot is one banded linear system.
+Residuals are in units of the eye distance, weighted robustly; priors and temporal terms are quadratic, so a shot is
+one banded linear system. The unknowns of a frame are stacked as :mod:`gswap.body.views` says.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.linalg import solveh_banded
 
+from gswap.body.head_terms import HeadTerms, linearise_head
 from gswap.body.landmark_errors import head_axes, view_angles, view_features
 from gswap.body.landmark_model import (
     COUNT,
@@ -23,11 +24,9 @@ from gswap.body.landmark_model import (
     LandmarkModel,
     turned_irises,
 )
+from gswap.body.views import ACTIONS, GAZE, POSE, Observations, States, see, through_points
 from gswap.foundation.geometry import rotvec_to_matrix
 
-POSE = slice(0, 6)
-GAZE = slice(6, 10)
-ACTIONS = slice(10, None)
 OUTLIER = 0.06
 """Share of the eye distance beyond which a landmark's pull stops growing."""
 HIDDEN_IRIS = 0.02
@@ -50,59 +49,6 @@ LONGEST_ZOOM = 0.3
 _BOUND_PASSES = 4
 _FROZEN = 1e12
 _GAZE_STEP = 1e-4
-
-
-@dataclass(frozen=True)
-class Observations:
-    """Landmarks of ``t`` images with their cameras (principal point at ``centre``)."""
-
-    landmarks: Float[np.ndarray, "t 478 2"]
-    trust: Float[np.ndarray, "t"]
-    """0 = not seen, 1 = seen."""
-    focal: Float[np.ndarray, "t"]
-    centre: Float[np.ndarray, "t 2"]
-
-    def __len__(self) -> int:
-        return len(self.trust)
-
-    def zoomed(self, factor: float) -> Observations:
-        """The same pictures, taken with a longer lens."""
-        return replace(self, focal=self.focal * factor)
-
-    def select(self, index: np.ndarray) -> Observations:
-        """Some of the images."""
-        return Observations(self.landmarks[index], self.trust[index], self.focal[index], self.centre[index])
-
-
-@dataclass(frozen=True)
-class States:
-    """The unknowns of ``t`` images."""
-
-    rotation: Float[np.ndarray, "t 3"]
-    translation: Float[np.ndarray, "t 3"]
-    gaze: Float[np.ndarray, "t 2 2"]
-    actions: Float[np.ndarray, "t a"]
-
-    def __len__(self) -> int:
-        return len(self.rotation)
-
-    def moved_away(self, factor: float) -> States:
-        """All heads at another depth, as large in the picture through a lens longer by ``factor``."""
-        return replace(self, translation=self.translation * (1, 1, factor))
-
-    def select(self, index: np.ndarray | slice) -> States:
-        """Some of the images."""
-        return States(self.rotation[index], self.translation[index], self.gaze[index], self.actions[index])
-
-    def stack(self) -> Float[np.ndarray, "t n"]:
-        """All unknowns of an image in one row."""
-        return np.concatenate([self.rotation, self.translation, self.gaze.reshape(-1, 4), self.actions], 1)
-
-    @staticmethod
-    def unstack(values: Float[np.ndarray, "t n"]) -> States:
-        """Inverse of :meth:`stack`; actions are clamped to [0, 1]."""
-        gaze = values[:, GAZE].reshape(-1, 2, 2)
-        return States(values[:, :3], values[:, 3:6], gaze, np.clip(values[:, ACTIONS], 0, 1))
 
 
 @dataclass(frozen=True)
@@ -179,25 +125,14 @@ def eye_distance_pixels(observations: Observations, states: States) -> Float[np.
 
 def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations: Observations, t: int) -> Linearised:
     """Residuals of image ``t`` and their derivatives."""
-    focal, centre = observations.focal[t], observations.centre[t]
     turn = rotvec_to_matrix(states.rotation[t])
-    points = head_points(lm, shape, states, t) + shape.missed
-    arms = points @ turn.T
-    camera = arms + states.translation[t]
-    scale = focal * REFERENCE_EYE_DISTANCE / max(states.translation[t, 2], 1e-3)
-    depth = np.maximum(camera[:, 2], 1e-3)
-    flat = camera[:, :2] / depth[:, None]
-    residual = (focal * flat + centre - observations.landmarks[t]) / scale
+    seen = see(observations, states, t, head_points(lm, shape, states, t) + shape.missed)
+    residual = seen.at - observations.landmarks[t] / seen.scale
     yaw, pitch = view_angles(turn, states.translation[t])
     axes = head_axes(turn)
     residual += lm.errors.shift(view_features(yaw, pitch), states.gaze[t], states.actions[t]) @ axes
+    by_point = seen.by_point
 
-    by_camera = np.zeros((COUNT, 2, 3))
-    by_camera[:, 0, 0] = by_camera[:, 1, 1] = 1
-    by_camera[:, :, 2] = -flat
-    by_camera *= (focal / (scale * depth))[:, None, None]
-    by_point = by_camera @ turn
-    by_rotation = np.cross(arms[:, None], by_camera) @ left_jacobian(states.rotation[t])
     by_gaze = np.zeros((COUNT, 2, 4))
     for eye in range(2):
         for axis in range(2):
@@ -207,14 +142,14 @@ def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations:
             low = turned_irises(shape, states.gaze[t] - step)[eye]
             slope = (high - low) / (2 * _GAZE_STEP)
             by_gaze[IRISES[eye], :, 2 * eye + axis] = np.einsum("lij,lj->li", by_point[IRISES[eye]], slope)
-    by_actions = _through_points(by_point, lm.actions.transpose(1, 2, 0))
+    by_actions = through_points(by_point, lm.actions.transpose(1, 2, 0))
     by_actions[IRISES.ravel()] = 0
     by_gaze += (lm.errors.gaze @ axes).transpose(1, 2, 0)
     by_actions += (lm.errors.actions @ axes).transpose(1, 2, 0)
     robust = 1 / (1 + (np.linalg.norm(residual, axis=1) / OUTLIER) ** 2)
     weight = observations.trust[t] * robust * lm.errors.precision(yaw)
     weight[IRISES] *= eye_openness(lm, states.actions[t])[:, None]
-    jacobian = np.concatenate([by_rotation, by_camera, by_gaze, by_actions], 2)
+    jacobian = np.concatenate([seen.by_rotation, seen.by_camera, by_gaze, by_actions], 2)
     modes = (lm.errors.frame @ axes).transpose(1, 2, 0).reshape(2 * COUNT, -1)
     return Linearised(
         residual=residual.ravel(),
@@ -222,33 +157,13 @@ def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations:
         jacobian=jacobian.reshape(2 * COUNT, -1),
         point_jacobian=by_point,
         modes=np.ascontiguousarray(modes),
-        by_focal=(focal * flat / scale + by_camera[:, :, 2] * states.translation[t, 2]).ravel(),
+        by_focal=seen.by_focal.ravel(),
     )
 
 
 def eye_openness(lm: LandmarkModel, actions: Float[np.ndarray, "a"]) -> Float[np.ndarray, "2"]:
     """How much of the right and left iris is seen: behind a lid the detector invents it."""
     return np.clip(1 - actions[lm.blinks], HIDDEN_IRIS, 1) if len(lm.blinks) else np.ones(2)
-
-
-def _through_points(
-    by_point: Float[np.ndarray, "478 2 3"], columns: Float[np.ndarray, "478 3 n"]
-) -> Float[np.ndarray, "478 2 n"]:
-    """Chain rule from point displacements to the unknowns that cause them (faster than a batch of tiny products)."""
-    out = by_point[:, :, 0, None] * columns[:, None, 0]
-    out += by_point[:, :, 1, None] * columns[:, None, 1]
-    out += by_point[:, :, 2, None] * columns[:, None, 2]
-    return out
-
-
-def left_jacobian(rotvec: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
-    """Left Jacobian of SO(3): the turn caused by a small change of a rotation vector."""
-    theta = float(np.linalg.norm(rotvec))
-    x, y, z = rotvec
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    if theta < 1e-5:
-        return np.eye(3) + cross / 2
-    return np.eye(3) + (1 - np.cos(theta)) / theta**2 * cross + (theta - np.sin(theta)) / theta**3 * (cross @ cross)
 
 
 @dataclass(frozen=True)
@@ -276,12 +191,16 @@ class Priors:
 
 
 def normal_equations(
-    line: Linearised, priors: Priors, values: Float[np.ndarray, "n"]
+    line: Linearised, head: HeadTerms | None, priors: Priors, values: Float[np.ndarray, "n"]
 ) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n"]]:
     """Hessian and gradient of one frame."""
     informed = line.informed(line.jacobian)
     hessian = line.jacobian.T @ informed + priors.hessian
     gradient = informed.T @ line.residual + priors.hessian @ values + priors.linear
+    if head is not None:
+        informed = head.informed(head.jacobian)
+        hessian += head.jacobian.T @ informed
+        gradient += informed.T @ head.residual
     return hessian, gradient
 
 
@@ -303,7 +222,8 @@ def solve_shot(
     gradients = np.empty((count, n))
     for t in range(count):
         line = linearise(lm, shape, states, observations, t)
-        hessians[t], gradients[t] = normal_equations(line, priors, values[t])
+        head = linearise_head(lm, shape, states, observations, t)
+        hessians[t], gradients[t] = normal_equations(line, head, priors, values[t])
     band = np.zeros((2 * n + 1, count * n))
     diagonal, near, far = _temporal_band(count, n, smoothness)
     gradients += _temporal_gradient(values, diagonal, near, far)
@@ -424,20 +344,32 @@ def solve_with_shape(
     reduced = np.diag(stiffness)
     right = np.negative(stiffness * known)
     blocks = []
-    columns = np.ascontiguousarray(np.concatenate([slopes, lm.errors.person]).transpose(1, 2, 0))
+    errors = lm.errors.person
+    columns = np.ascontiguousarray(np.concatenate([slopes[:, :COUNT], errors]).transpose(1, 2, 0))
+    others = np.zeros((slopes.shape[1] - COUNT, 3, columns.shape[2]))
+    others[:, :, :s] = slopes[:, COUNT:].transpose(1, 2, 0)
     m = columns.shape[2] + 1
     for t in range(count):
         line = linearise(lm, shape, states, observations, t)
-        hessian, gradient = normal_equations(line, priors, values[t])
+        head = linearise_head(lm, shape, states, observations, t)
+        hessian, gradient = normal_equations(line, head, priors, values[t])
         frozen = at_bound(values[t], gradient)
-        by_points = _through_points(line.point_jacobian, columns).reshape(-1, m - 1)
+        by_points = through_points(line.point_jacobian, columns).reshape(-1, m - 1)
         by_person = np.column_stack([by_points, line.by_focal])
         weighted = line.informed(by_person)
         mixed = line.jacobian.T @ weighted
+        own, towards = by_person.T @ weighted, weighted.T @ line.residual
+        if head is not None:
+            by_points = through_points(head.point_jacobian, others).reshape(-1, m - 1)
+            by_person = np.column_stack([by_points, head.by_focal])
+            weighted = head.informed(by_person)
+            mixed += head.jacobian.T @ weighted
+            own += by_person.T @ weighted
+            towards += weighted.T @ head.residual
         held = hessian + np.diag(np.where(frozen, _FROZEN, 0.0))
         inverse = np.linalg.solve(held, np.column_stack([mixed, np.where(frozen, 0, gradient)]))
-        reduced += by_person.T @ weighted - mixed.T @ inverse[:, :m]
-        right -= weighted.T @ line.residual - mixed.T @ inverse[:, m]
+        reduced += own - mixed.T @ inverse[:, :m]
+        right -= towards - mixed.T @ inverse[:, m]
         blocks.append((hessian, gradient, mixed))
     change = np.linalg.solve(reduced, right)
     parameters = np.clip(shape.parameters + change[:s], lm.space.lower, lm.space.upper)

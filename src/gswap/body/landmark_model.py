@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from gswap.body.head_points import HeadPoints
 from gswap.body.landmark_errors import LandmarkErrors
 from gswap.body.posing import HeadRig
 from gswap.body.shapes import SparseShapes
@@ -54,6 +55,8 @@ class FaceModel(BodyModel, Protocol):
     """Actions that landmarks can determine."""
     landmark_errors: LandmarkErrors
     """How the detector errs on this model's landmarks."""
+    head_points: HeadPoints | None
+    """Where the points lie that perception finds in pixels; ``None``: unknown for this body."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class FaceShape:
     """Coefficients of the detector's personal errors."""
     missed: Float[np.ndarray, "478 3"]
     """How far the detector misses this person's landmarks; no part of the geometry."""
+    head: Float[np.ndarray, "p 3"]
+    """Points of ears, skull and jaw, without offsets."""
 
     @cached_property
     def rest(self) -> Float[np.ndarray, "478 3"]:
@@ -99,10 +104,13 @@ class LandmarkModel:
         self.body = model
         self.space = model.shape_space
         self.free: Int[np.ndarray, "a"] = np.array([model.action_names.index(n) for n in model.free_actions])
-        self.every_action: Float[np.ndarray, "b 478 3"] = self._at_landmarks(model.actions.dense())
+        actions = model.actions.dense()
+        self.every_action: Float[np.ndarray, "b 478 3"] = self._at_landmarks(actions)
         self.actions: Float[np.ndarray, "a 478 3"] = self.every_action[self.free]
         self.neutral: BodyShape = model.neutral_shape()
         self.errors: LandmarkErrors = model.landmark_errors
+        self.marks: HeadPoints | None = model.head_points
+        self.head_actions: Float[np.ndarray, "a p 3"] = self._at_head_points(actions[self.free])
         names = list(model.free_actions)
         self.blinks: Int[np.ndarray, "2"] = np.array([names.index(n) for n in BLINKS if n in names], int)
 
@@ -119,13 +127,15 @@ class LandmarkModel:
         self, parameters: Float[np.ndarray, "n"], personal: Float[np.ndarray, "k"] | None = None
     ) -> FaceShape:
         """The landmarks of the person with these free parameters, with the detector's personal errors."""
-        points, eyes = self._measure(self.body.rest(self.body_shape(parameters)))
+        rest = self.body.rest(self.body_shape(parameters))
+        points, eyes = self._measure(rest)
+        head = self._at_head_points(rest.vertices[None] - rest.joints[self.body.head_joint])[0]
         known = np.zeros(len(self.errors.person)) if personal is None else personal
         missed = np.tensordot(known, self.errors.person, 1)
-        return FaceShape(parameters, points, eyes, np.zeros((SKIN_COUNT, 3)), known, missed)
+        return FaceShape(parameters, points, eyes, np.zeros((SKIN_COUNT, 3)), known, missed, head)
 
-    def shape_slopes(self, parameters: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 478 3"]:
-        """Derivative of the landmarks by the free parameters.
+    def shape_slopes(self, parameters: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 478+p 3"]:
+        """Derivative of the landmarks, then of the head's other points, by the free parameters.
 
         Shapes are nearly linear on either side of the mean, with another slope on each side (a nose that grows is not
         the mirror image of one that shrinks).
@@ -135,14 +145,19 @@ class LandmarkModel:
         return share * rising + (1 - share) * falling
 
     @cached_property
-    def _slopes(self) -> tuple[Float[np.ndarray, "n 478 3"], Float[np.ndarray, "n 478 3"]]:
+    def _slopes(self) -> tuple[Float[np.ndarray, "n 478+p 3"], Float[np.ndarray, "n 478+p 3"]]:
         """One-sided differences at the mean person, above and below."""
+
+        def every_point(parameters: Float[np.ndarray, "n"]) -> Float[np.ndarray, "478+p 3"]:
+            face = self.face_shape(parameters)
+            return np.concatenate([face.points, face.head])
+
         zero = np.zeros(self.space.basis.shape[1])
-        base = self.face_shape(zero).points
+        base = every_point(zero)
         sides = []
         for step in (SLOPE_STEP, -SLOPE_STEP):
             steps = np.eye(len(zero)) * step
-            sides.append(np.stack([(self.face_shape(row).points - base) / step for row in steps]))
+            sides.append(np.stack([(every_point(row) - base) / step for row in steps]))
         return sides[0], sides[1]
 
     def _measure(self, rest: RestBody) -> tuple[Float[np.ndarray, "478 3"], Float[np.ndarray, "2 3"]]:
@@ -150,6 +165,12 @@ class LandmarkModel:
         corners = rest.vertices[self.body.landmark_triangles]
         points = (corners * self.body.landmark_barycentric[..., None]).sum(1)
         return points - head, rest.joints[list(self.body.rig.eyes)] - head
+
+    def _at_head_points(self, shapes: Float[np.ndarray, "k v 3"]) -> Float[np.ndarray, "k p 3"]:
+        if self.marks is None:
+            return np.zeros((len(shapes), 0, 3))
+        weights = self.marks.barycentric[..., None]
+        return np.ascontiguousarray((shapes[:, self.marks.triangles] * weights).sum(2))
 
     def _at_landmarks(self, shapes: Float[np.ndarray, "k v 3"]) -> Float[np.ndarray, "k 478 3"]:
         weights = self.body.landmark_barycentric[..., None]

@@ -15,6 +15,7 @@ from gswap.foundation.protocols import Embedder
 from gswap.foundation.types import FaceTrack, ImageStore, Progress, RgbImage, Shot, no_progress
 from gswap.perception.adapters.mediapipe import Detection, FaceDetector, FaceMesh, Shoulders
 from gswap.perception.config import PerceptionConfig
+from gswap.perception.head_points import find_head_points, load_finder
 from gswap.perception.identity import embed as dlib_embed
 from gswap.perception.identity import identity_table
 from gswap.perception.quality import sharpness
@@ -250,7 +251,7 @@ def follow(
     progress: Progress = no_progress,
     embed: Embedder = dlib_embed,
 ) -> FaceTrack:
-    """Landmarks, shoulders, identity and focus of one person over the clip.
+    """Landmarks, points of the head, shoulders, identity and focus of one person over the clip.
 
     Short gaps are bridged by interpolation and marked; in long ones the track is invalid. Nothing is interpolated
     or smoothed across a cut.
@@ -264,6 +265,9 @@ def follow(
     identities: dict[int, np.ndarray] = {}
     focus = np.full(count, np.nan)
     looks = np.zeros((count, LOOK, LOOK), np.float32)
+    finder = load_finder()
+    head = np.full((count, len(finder.ear), 2), np.nan)
+    ears = np.zeros((count, 2))
     starts = {shot.start for shot in shots}
     wanted = set(np.flatnonzero(np.isfinite(boxes[:, 0]))[:: max(1, count // cfg.embeddings)].tolist())
     with FaceMesh(video=True) as mesh, FaceMesh(video=False) as still, Shoulders() as find_shoulders:
@@ -281,6 +285,7 @@ def follow(
                     landmarks[t] = points
                     confidence[t] = score
                     focus[t] = sharpness(image, points)
+                    head[t], ears[t] = find_head_points(image, points, finder)
                     if t in wanted:
                         identities[t] = embed(image, points)
                 if t % cfg.shoulder_stride == 0 or t in starts:
@@ -304,6 +309,8 @@ def follow(
         sharpness=np.nan_to_num(focus).astype(np.float32),
         size=size,
         shots=tuple(shots),
+        head_points=head.astype(np.float32),
+        ears_seen=ears.astype(np.float32),
     )
 
 

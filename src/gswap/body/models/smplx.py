@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import sparse
 
+from gswap.body.head_points import HeadPoints
 from gswap.body.landmark_errors import LandmarkErrors, plain_errors
 from gswap.body.landmark_model import ShapeSpace, landmark_weights
 from gswap.body.lbs import SkinWeights, chain, skin
@@ -128,6 +129,7 @@ class SmplxModel:
         self.landmark_barycentric: Float[np.ndarray, "478 3"] = landmarks["barycentric"].astype(np.float64)
         self.landmark_spread: Float[np.ndarray, "478"] = landmarks["spread"].astype(np.float64)
         weights = landmark_weights(self.landmark_spread)
+        self.head_points: HeadPoints | None = None
         self.landmark_errors: LandmarkErrors = plain_errors(weights, len(self.free_actions))
 
     # ------------------------------------------------------------ BodyModel

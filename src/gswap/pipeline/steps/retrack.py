@@ -16,6 +16,7 @@ from gswap.body.moves import follow_landmarks
 from gswap.foundation.store import read_body_track, read_face_track, write_body_track, write_face_track
 from gswap.foundation.types import BodyTrack, FaceTrack
 from gswap.perception.clip import landmarks_near
+from gswap.perception.head_points import find_head_points
 from gswap.pipeline.config import Job
 from gswap.pipeline.parts import body_model
 from gswap.pipeline.runner import Step, StepContext
@@ -57,7 +58,13 @@ def _run(context: StepContext) -> None:
         return out
 
     found = landmarks_near(generated.rgb, hints, context.job.settings.perceive, progress=context.progress)
+    head, ears = np.full_like(faces.head_points, np.nan), np.zeros_like(faces.ears_seen)
+    if head.shape[1]:
+        for t, points in found.items():
+            spots, ears[t] = find_head_points(generated.rgb[t], points)
+            head[t] = to_frame(t, spots)
     gen_faces = faces_of_generated(faces, {t: to_frame(t, points) for t, points in found.items()})
+    gen_faces = dataclasses.replace(gen_faces, head_points=head, ears_seen=ears)
     model = body_model(context.job.parts.body)
     if how.method == "full":
         own, drive = retrack_fully(gen_faces, body, model, cfg, progress=context.progress)
@@ -74,7 +81,7 @@ def _run(context: StepContext) -> None:
 
 
 def faces_of_generated(faces: FaceTrack, found: Mapping[int, np.ndarray]) -> FaceTrack:
-    """The face track of I_gen: valid where it was looked at and found."""
+    """The face track of I_gen: valid where it was looked at and found; without the head's other points."""
     landmarks = np.full_like(faces.landmarks, np.nan)
     valid = np.zeros(len(faces), bool)
     for t, points in found.items():
@@ -86,7 +93,8 @@ def faces_of_generated(faces: FaceTrack, found: Mapping[int, np.ndarray]) -> Fac
         valid=valid,
         bridged=np.zeros(len(faces), bool),
         embedding=np.full_like(faces.embedding, np.nan),
+        head_points=np.full_like(faces.head_points, np.nan),
     )
 
 
-STEP = Step("retrack", 4, ("perceive", "track", "segment", "swap"), _config, _run)
+STEP = Step("retrack", 5, ("perceive", "track", "segment", "swap"), _config, _run)

@@ -1,0 +1,555 @@
+"""Learn to find the points of the head that landmarks do not show, on synthetic people whose truth is known.
+
+Writes the regressions of ``gswap.perception.head_points``, and where the points lie and how they are missed
+(``gswap.body.head_points``), to the package data. The people who are learnt from have the looks of some, and a shape
+drawn anew for every picture (hair, clothes and brows follow the skin); from number 40000 on their ears and skulls
+differ more than synthetic people's do, because real ones do. The errors are studied on others, from 3000; ``gswap
+bench track`` meets none of them. About fifteen minutes of rendering, kept in ``--samples``::
+
+    python scripts/make_head_points.py --samples /tmp/samples
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from scipy.spatial import KDTree
+
+from gswap.body.landmark_model import landmark_model
+from gswap.body.models.anny import AnnyModel, AnnyRest, load_anny
+from gswap.foundation.landmarks import CHIN, OVAL
+from gswap.foundation.types import BodyTrack
+from gswap.people import person as people
+from gswap.people.motion import MotionConfig, make_motion
+from gswap.people.render import SyntheticFrame, render
+from gswap.people.scene import make_scene
+from gswap.perception import head_points as finding
+from gswap.perception.adapters.mediapipe import FaceDetector, FaceMesh
+from gswap.perception.config import PerceptionConfig
+from make_landmark_errors import mirror_pairs
+
+ROOT = Path(__file__).resolve().parents[1] / "src/gswap"
+BASES, SHAPES = (*range(21000, 21122), *range(30000, 30053), *range(40000, 40027), *range(41000, 41024)), 8
+FIRST_WIDE, WIDER = 40000, 1.7
+STUDIED, IMAGES = range(3000, 3024), 8
+JAW = tuple(i for i in OVAL if i in {58, 172, 136, 150, 149, 176, 148, CHIN, 377, 400, 378, 379, 365, 397, 288})
+EAR_POINTS, SKULL_POINTS = 12, 20
+"""On each side."""
+FOLDS = 4
+RANK = 40
+HEAD_LANDMARKS, HEAD_PICTURE, HEAD_BY_YAW, HEAD_VIEW, HEAD_RIDGE = 1.0, 1.0, 0.4, 0.3, 0.3
+"""Weights of the landmarks, the histograms, their part that depends on the yaw, and the view; and the ridge."""
+EAR_PARTS, EAR_RIDGE = 200, 1.0
+STARTS, START_SIGMA = 4, 0.06
+"""Every ear is looked at from so many places around where it is thought to be (eye distances)."""
+STORED_EAR = 160
+UNSEEN = 127
+"""Hair of this opacity hides an ear."""
+MODES = 12
+
+
+# ---------------------------------------------------------------- which points
+@dataclass(frozen=True)
+class Points:
+    """The points on the body's mesh."""
+
+    triangles: np.ndarray
+    barycentric: np.ndarray
+    landmark: np.ndarray
+    ear: np.ndarray
+    mirror: np.ndarray
+    """For every point the one on the other side."""
+    mean: np.ndarray
+    """Of the mean person, head coordinates."""
+    middle: np.ndarray
+
+    def of(self, vertices: np.ndarray) -> np.ndarray:
+        """The points of a mesh."""
+        return (vertices[self.triangles] * self.barycentric[..., None]).sum(1)
+
+
+def choose_points(model: AnnyModel) -> Points:
+    """Spread points over the ears and the skull, and take the landmarks of the jaw."""
+    rest = model.rest(model.neutral_shape())
+    v = rest.vertices - rest.joints[model.head_joint]
+    lm = landmark_model(model)
+    face = lm.face_shape(np.zeros(lm.space.basis.shape[1])).points[:468]
+    skin = model.part == 0
+    ears = np.flatnonzero((model.regions["ears"] > 0.5) & skin & (v[:, 0] > 0))
+    away = np.min(np.linalg.norm(v[:, None] - face[None], axis=-1), axis=1) > 8e-3
+    skull = skin & away & (model.head_weight > 0.98) & (model.regions["ears"] < 0.1) & (model.regions["mouth"] < 0.1)
+
+    def other_side(index: np.ndarray) -> np.ndarray:
+        return np.array([np.argmin(np.linalg.norm(v - v[i] * [-1, 1, 1], axis=1)) for i in index])
+
+    left_ear = _spread(v, ears, EAR_POINTS)
+    left_skull = _spread(v, np.flatnonzero(skull & (v[:, 0] > 3e-3)), SKULL_POINTS)
+    corners = np.concatenate([other_side(left_ear), left_ear, left_skull, other_side(left_skull)])
+    jaw, e, s = list(JAW), EAR_POINTS, SKULL_POINTS
+    pairs = mirror_pairs(model)[jaw]
+    starts = len(jaw) + np.array([0, e, 2 * e, 2 * e + s])
+    order = [np.arange(a, a + n) for a, n in zip(starts[[1, 0, 3, 2]], (e, e, s, s), strict=True)]
+    points = Points(
+        triangles=np.concatenate([model.landmark_triangles[jaw], np.repeat(corners[:, None], 3, 1)]),
+        barycentric=np.concatenate([model.landmark_barycentric[jaw], np.tile([1.0, 0, 0], (len(corners), 1))]),
+        landmark=np.concatenate([jaw, np.full(len(corners), -1)]),
+        ear=np.repeat([0, finding.RIGHT_EAR, finding.LEFT_EAR, 0], [len(jaw), e, e, 2 * s]),
+        mirror=np.concatenate([[jaw.index(i) for i in pairs], *order]),
+        mean=np.zeros(0),
+        middle=np.array([0.0, *v[skull, 1:].mean(0)]),
+    )
+    return replace(points, mean=points.of(v))
+
+
+def _spread(v: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
+    """Vertices that are far from each other."""
+    chosen, far = [0], np.linalg.norm(v[index] - v[index[0]], axis=1)
+    while len(chosen) < count:
+        chosen.append(int(far.argmax()))
+        far = np.minimum(far, np.linalg.norm(v[index] - v[index[chosen[-1]]], axis=1))
+    return index[chosen]
+
+
+# ---------------------------------------------------------------- pictures
+def reshaped(person: people.Person, seed: int, rng: np.random.Generator, wide: bool) -> people.Person:
+    """Somebody of another shape with the same skin, hair and clothes, which follow the skin beneath them.
+
+    ``wide``: ears and skulls that differ more than synthetic people's do.
+    """
+    n = len(person.figure.vertices)
+    age = float(np.clip(person.traits.age + rng.normal(0, 0.04), 0.58, 0.95))
+    drawn = {name: float(rng.uniform(*span)) for name, span in
+             (("weight", (0.25, 0.62)), ("muscle", (0.3, 0.6)), ("proportions", (0.3, 0.8)))}  # fmt: skip
+    model = person.model
+    shape = people._shape(model, replace(person.traits, seed=seed, age=age, **drawn))
+    if wide:
+        far = np.array([0] * len(model.phenotype_names) + ["ear-" in n or "head-scale" in n for n in model.local_names])
+        wider = np.clip(WIDER * shape.coefficients, -0.85, 0.85)
+        shape = replace(shape, coefficients=np.where(far, wider, shape.coefficients))
+    figure = people._figure(model, shape)
+    skin = np.flatnonzero(model.part == 0)
+    tree, moved = KDTree(person.figure.vertices[skin]), figure.vertices - person.figure.vertices
+
+    def carried(points: np.ndarray) -> np.ndarray:
+        distance, near = tree.query(points, k=3)
+        weight = 1 / (distance + 1e-3)
+        return (moved[skin[near]] * (weight / weight.sum(1, keepdims=True))[..., None]).sum(1)
+
+    attributes = person.mesh.attributes.copy()
+    attributes[n:, :3] += carried(attributes[n:, :3])
+    attributes[:n, :3] = figure.vertices
+    strands = replace(person.strands, points=person.strands.points + carried(person.strands.points))
+    mesh = replace(person.mesh, attributes=attributes)
+    rest = AnnyRest(figure.vertices, figure.joints)
+    return replace(person, figure=figure, rest=rest, anchor=figure.head_centre, mesh=mesh, strands=strands)
+
+
+def shots(first: int, count: int, study: bool) -> Iterator[tuple[SyntheticFrame, int]]:
+    """Pictures of one person (``study``) or of people who share the looks of one; and the quality to store them at."""
+    rng = np.random.default_rng(first)
+    person = people.make_person(first)
+    noise = {"head_fraction": float(rng.uniform(0.38, 0.64)), "noise": float(rng.uniform(0.5, 4))}
+    for k in range(count):
+        seed = first if study else 100 * first + k
+        wide = first >= FIRST_WIDE
+        one = person if study or not (k or wide) else reshaped(person, seed, rng, wide)
+        if not study:
+            noise = {"head_fraction": float(rng.uniform(0.38, 0.64)), "noise": float(rng.uniform(0.5, 4))}
+        config = MotionConfig(
+            yaw=float(rng.uniform(15, 50)), pitch=11.0, sway=8.0, wide_mouth=seed % 3 == 0, blink_every=1.8
+        )
+        motion = make_motion(seed, 120, 12.5, config)
+        t = int(rng.integers(len(motion)))
+        size = int(rng.choice((320, 400, 480) if study else (208, 256, 320)))
+        yield render(one, motion[t], make_scene(seed, **noise), size, frame=t), int(rng.uniform(45, 97))
+
+
+def picture_people(file: Path, study: bool, detect: FaceDetector, mesh: FaceMesh) -> None:
+    """Render, compress, find the landmarks, and store everything that is true."""
+    cfg, rows = PerceptionConfig(), []
+    for frame, quality in shots(int(file.stem), IMAGES if study else SHAPES, study):
+        jpg = cv2.imencode(".jpg", frame.rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        rgb = np.ascontiguousarray(cv2.imdecode(jpg, cv2.IMREAD_COLOR)[..., ::-1])
+        faces, marks = detect(rgb), None
+        mesh.reset()
+        for _ in range(2 if faces else 0):
+            marks = mesh(rgb, (faces[0].x, faces[0].y), faces[0].size * cfg.crop_margin, cfg.crop)
+        if marks is None:
+            continue
+        track = frame.track
+        rows.append({
+            "jpg": jpg.ravel(), "marks": marks.astype(np.float32), "coefficients": track.shape.coefficients,
+            "focal": track.focal[0], "hair": cv2.imencode(".png", frame.masks.hair)[1].ravel(),
+            **{name: getattr(track, name)[0] for name in ("rotation", "translation", "neck", "eyes", "actions")},
+        })  # fmt: skip
+    if rows:
+        np.savez(file, n=len(rows), **{f"{k}_{i}": np.asarray(v) for i, row in enumerate(rows) for k, v in row.items()})
+
+
+# ---------------------------------------------------------------- what is seen in them
+def read_pictures(
+    file: Path, model: AnnyModel, points: Points
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Picture, detected landmarks, true points in pixels, and how much of the right and left ear hair leaves free."""
+    with np.load(file) as archive:
+        data = {name: archive[name] for name in archive.files}
+    neutral = model.neutral_shape()
+    for i in range(int(data["n"])):
+        row = {name.removesuffix(f"_{i}"): value for name, value in data.items() if name.endswith(f"_{i}")}
+        rgb = np.ascontiguousarray(cv2.imdecode(row["jpg"], cv2.IMREAD_COLOR)[..., ::-1])
+        height, width = rgb.shape[:2]
+        track = BodyTrack(
+            neutral, *(row[name][None] for name in ("focal", "rotation", "translation", "neck", "eyes", "actions")),
+            np.ones(1, bool), np.ones(1), np.zeros(1), np.array([[width, height]]),
+        )  # fmt: skip
+        mesh = model.pose(track, model.rest(replace(neutral, coefficients=row["coefficients"])), 0).vertices
+        spots = points.of(mesh)
+        pixels = row["focal"] * spots[:, :2] / spots[:, 2:] + np.array([width, height]) / 2
+        hair = cv2.imdecode(row["hair"], cv2.IMREAD_GRAYSCALE)
+        x, y = np.clip(np.round(pixels), 0, np.array([width, height]) - 1).astype(int).T
+        free = [1 - (hair[y, x] > UNSEEN)[points.ear == side].mean() for side in (1, 2)]
+        yield rgb, row["marks"], pixels, np.array(free)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What is seen in ``n`` pictures, and where the points are in them, all in the head's frame."""
+
+    who: np.ndarray
+    view: np.ndarray
+    """(n, 2): yaw and pitch."""
+    landmarks: np.ndarray
+    """(n, 956): against the mean person's."""
+    head: np.ndarray
+    """(n, 24, 24, 9): histograms."""
+    ears: np.ndarray
+    """(n, 2, 160, 160): around the mean places of the right and the left ear."""
+    base: np.ndarray
+    """(n, p, 2): mean places."""
+    shift: np.ndarray
+    """(n, p, 2): from there to the true ones."""
+    free: np.ndarray
+    """(n, 2): how much of each ear hair leaves free."""
+
+    @staticmethod
+    def join(parts: list[Looks]) -> Looks:
+        """One after the other."""
+        return Looks(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in vars(parts[0])})
+
+
+def look_at(file: Path, model: AnnyModel, points: Points, bare: finding.HeadPointFinder) -> Looks:
+    """What is seen in the pictures of a file; kept beside it."""
+    kept = file.with_name(f"{file.stem}.looks.npz")
+    if kept.exists():
+        with np.load(kept) as archive:
+            return Looks(**{name: archive[name] for name in archive.files})
+    rows = []
+    for rgb, marks, pixels, free in read_pictures(file, model, points):
+        frame = finding.head_frame(marks[:, :2].astype(np.float64), bare)
+        base = frame.project(points.mean)
+        seen = finding.head_features(rgb, marks, frame, bare.canonical)
+        ears = [
+            finding.aligned(rgb, frame, base[points.ear == side].mean(0), finding.EAR_SCALE, STORED_EAR)
+            for side in (1, 2)
+        ]
+        cells = finding.HEAD_SIZE // finding.CELL
+        rows.append(
+            Looks(
+                who=np.array(int(file.stem)),
+                view=np.array([frame.yaw, frame.pitch]),
+                landmarks=seen[:956].astype(np.float32),
+                head=seen[956:].reshape(cells, cells, finding.BINS).astype(np.float16),
+                ears=np.array(ears),
+                base=base.astype(np.float32),
+                shift=(frame.inside(pixels) - base).astype(np.float32),
+                free=free,
+            )
+        )
+    out = Looks(**{name: np.stack([getattr(r, name) for r in rows]) for name in vars(rows[0])})
+    np.savez(kept, **vars(out))
+    return out
+
+
+def mirrored(looks: Looks, points: Points, pairs: np.ndarray) -> Looks:
+    """The mirror images."""
+    flip = np.array([-1, 1])
+    bins = -np.arange(finding.BINS) % finding.BINS
+    return replace(
+        looks,
+        view=looks.view * flip,
+        landmarks=(looks.landmarks.reshape(-1, 478, 2)[:, pairs] * flip).reshape(len(looks.who), -1),
+        head=looks.head[:, :, ::-1][..., bins],
+        ears=looks.ears[:, ::-1, :, ::-1],
+        base=looks.base[:, points.mirror] * flip,
+        shift=looks.shift[:, points.mirror] * flip,
+        free=looks.free[:, ::-1],
+    )
+
+
+# ---------------------------------------------------------------- learning
+def learn(looks: Looks, points: Points) -> dict[str, np.ndarray]:
+    """The arrays of a :class:`finding.HeadPointFinder`, but for where the points are."""
+    n = len(looks.who)
+    fold = np.searchsorted(np.unique(looks.who), looks.who) % FOLDS
+    target = looks.shift.reshape(n, -1).astype(np.float64)
+    head = _HeadStage(looks)
+    guess = np.empty_like(target)
+    for k in range(FOLDS):
+        guess[fold == k] = head.guess(fold != k, fold == k, target)
+    _report("whole head", looks, points, guess)
+    arrays = head.arrays(target)
+    start = (looks.base + guess.reshape(n, -1, 2))[:, points.ear == finding.LEFT_EAR]
+    true = (looks.base + looks.shift)[:, points.ear == finding.LEFT_EAR]
+    ears = _EarStage(looks, points, start, true)
+    left = np.empty((n, 2 * EAR_POINTS + 1))
+    for k in range(FOLDS):
+        left[fold == k] = ears.guess(fold != k, fold == k)
+    guess = guess.reshape(n, -1, 2)
+    guess[:, points.ear == finding.LEFT_EAR] += left[:, :-1].reshape(n, -1, 2)
+    _report("and the left ear", looks, points, guess.reshape(n, -1))
+    return arrays | ears.arrays()
+
+
+def _report(label: str, looks: Looks, points: Points, guess: np.ndarray) -> None:
+    """Mean error on people who were not learnt from."""
+    off = 100 * np.linalg.norm(looks.shift - guess.reshape(looks.shift.shape), axis=-1)
+    near = np.abs(looks.view[:, 0]) < np.radians(38)
+    ear, free = off[:, points.ear == finding.LEFT_EAR].mean(1), looks.free[:, 1] > 0.6
+    jaw, skull = points.landmark >= 0, (points.landmark < 0) & (points.ear == 0)
+    figures = {"jaw": off[near][:, jaw], "skull": off[near][:, skull], "seen ear": ear[near & free]}
+    figures["hidden ear"] = ear[near & ~free]
+    said = ", ".join(f"{name} {values.mean():.2f}" for name, values in figures.items())
+    print(f"{label}, {len(looks.who)} pictures, % of the eye distance: {said}")
+
+
+class _HeadStage:
+    """Ridge regression on landmarks and histograms, each also multiplied by the shares of the yaws."""
+
+    def __init__(self, looks: Looks) -> None:
+        n = len(looks.who)
+        yaw, pitch = looks.view.T
+        raw = np.concatenate([looks.landmarks, looks.head.reshape(n, -1)], 1).astype(np.float64)
+        self.mean = raw.mean(0)
+        self.columns = raw - self.mean
+        size = np.ones(raw.shape[1])
+        for part, weight in ((slice(0, 956), HEAD_LANDMARKS), (slice(956, None), HEAD_PICTURE)):
+            size[part] = np.sqrt(weight / np.square(self.columns[:, part]).sum(1).mean())
+        self.size = size
+        self.columns *= size
+        self.shares = np.array([finding.yaw_shares(y, finding.HEAD_YAWS, finding.HEAD_WIDTH) for y in yaw])
+        powers = np.stack([np.ones(n), yaw, pitch, yaw**2, yaw * pitch, pitch**2, yaw**3], 1)
+        self.spread = np.concatenate([[1.0], powers[:, 1:].std(0)])
+        self.view = powers / self.spread
+        plain, by_yaw = 1 - HEAD_BY_YAW, len(finding.HEAD_YAWS) * HEAD_BY_YAW
+        alike = self.columns @ self.columns.T
+        self.kernel = alike * (plain + by_yaw * self.shares @ self.shares.T) + HEAD_VIEW * self.view @ self.view.T
+
+    def dual(self, used: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Coefficients of the pictures."""
+        return np.linalg.solve(self.kernel[np.ix_(used, used)] + HEAD_RIDGE * np.eye(len(used)), target[used])
+
+    def guess(self, used: np.ndarray, asked: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """For pictures that were not used."""
+        used, asked = np.flatnonzero(used), np.flatnonzero(asked)
+        mean = target[used].mean(0)
+        return self.kernel[np.ix_(asked, used)] @ self.dual(used, target - mean) + mean
+
+    def arrays(self, target: np.ndarray) -> dict[str, np.ndarray]:
+        """Explicit weights, through a few numbers."""
+        mean = target.mean(0)
+        dual = self.dual(np.arange(len(target)), target - mean)
+        common = (1 - HEAD_BY_YAW) * self.columns.T @ dual
+        count = len(finding.HEAD_YAWS)
+        weights = np.stack(
+            [common + count * HEAD_BY_YAW * (self.columns * self.shares[:, [q]]).T @ dual for q in range(count)]
+        )
+        weights *= self.size[:, None]
+        scale = np.repeat(np.concatenate([np.std(self.columns / self.size, axis=0)])[None], count, 0).reshape(-1, 1)
+        flat = weights.reshape(-1, weights.shape[2]) * scale  # what counts is what the shifts are, not the weights
+        left, sizes, right = np.linalg.svd(flat, full_matrices=False)
+        kept = (left[:, :RANK] * sizes[:RANK]) / np.maximum(scale, 1e-9)
+        view = HEAD_VIEW * (self.view.T @ dual) / self.spread[:, None]
+        view[0] += mean
+        return {
+            "head_mean": self.mean,
+            **_bytes("head_weights", kept.reshape(count, -1, RANK)),
+            "head_shapes": right[:RANK],
+            "head_view": view,
+        }
+
+
+class _EarStage:
+    """Ridge regression on the principal parts of the histograms around the left ear, by yaw."""
+
+    def __init__(self, looks: Looks, points: Points, start: np.ndarray, true: np.ndarray) -> None:
+        rng = np.random.default_rng(0)
+        middle = looks.base[:, points.ear == finding.LEFT_EAR].mean(1)
+        rows, index, targets = [], [], []
+        for i in range(len(start)):
+            centre = start[i].mean(0)
+            for k in range(STARTS):
+                moved = rng.normal(0, START_SIGMA, 2) * (k > 0)
+                picture = _cut(looks.ears[i, 1], centre + moved - middle[i])
+                rows.append(finding.gradients(picture).ravel().astype(np.float32))
+                index.append(i)
+                targets.append([*(true[i] - start[i] - moved).ravel(), looks.free[i, 1]])
+        self.index, self.rows = np.array(index), np.array(rows)
+        self.first = np.arange(len(index)) % STARTS == 0
+        self.targets = np.array(targets)
+        yaw, pitch = looks.view[self.index].T
+        self.shares = np.array([finding.yaw_shares(y, finding.EAR_YAWS, finding.EAR_WIDTH) for y in yaw])
+        self.view = np.column_stack([self.shares, yaw, pitch])
+
+    def fit(self, used: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean of the histograms, weights by yaw, and weights of the view with the constant."""
+        rows, targets = self.rows[used], self.targets[used]
+        mean = rows.mean(0)
+        parts = np.linalg.eigh((rows - mean).T @ (rows - mean))[1][:, ::-1][:, :EAR_PARTS]
+        short = (rows - mean) @ parts
+        size = np.sqrt(np.square(short).sum(1).mean())
+        short = short / size
+        shares = self.shares[used]
+        design = np.concatenate([short, *(short * shares[:, [q]] for q in range(3)), self.view[used]], 1)
+        normal = design.T @ design
+        normal += EAR_RIDGE * np.trace(normal) / len(normal) * np.eye(len(normal))
+        middle = targets.mean(0)
+        w = np.linalg.solve(normal, design.T @ (targets - middle))
+        d = parts.shape[1]
+        by_yaw = np.stack([parts @ (w[:d] + w[d * (q + 1) : d * (q + 2)]) / size for q in range(3)])
+        view = w[4 * d :].copy()
+        view[:3] += middle
+        return mean, by_yaw, view
+
+    def guess(self, used: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        """For pictures that were not used, from where the ear is thought to be."""
+        mean, by_yaw, view = self.fit(used[self.index])
+        rows = self.first & asked[self.index]
+        looks = self.rows[rows] - mean
+        return np.einsum("nq,nf,qfr->nr", self.shares[rows], looks, by_yaw, optimize=True) + self.view[rows] @ view
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """From all pictures."""
+        mean, by_yaw, view = self.fit(np.ones(len(self.index), bool))
+        return {"ear_mean": mean, **_bytes("ear_weights", by_yaw), "ear_view": view}
+
+
+def _cut(picture: np.ndarray, away: np.ndarray) -> np.ndarray:
+    """The part of a stored picture of an ear around a point (eye distances from its middle)."""
+    x, y = STORED_EAR / 2 - 0.5 + away * finding.EAR_SCALE
+    size = finding.EAR_SIZE
+    return cv2.getRectSubPix(picture, (size, size), (float(x), float(y)))
+
+
+def _bytes(name: str, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Weights as bytes, with a step per column."""
+    step = np.abs(weights).max((0, 1)) / 127
+    return {name: np.round(weights / step).astype(np.int8), f"{name}_step": step.astype(np.float32)}
+
+
+# ---------------------------------------------------------------- how they are missed
+def study(people_errors: list[tuple[np.ndarray, np.ndarray, np.ndarray]], points: Points) -> dict[str, np.ndarray]:
+    """The errors' arrays of ``gswap.body.head_points``.
+
+    Args:
+        people_errors: Of every person (and mirror image): found minus true (t, p, 2), yaw (t), ears seen (t, 2).
+        points: Which points they are.
+    """
+    off = np.concatenate([e for e, _, _ in people_errors])
+    yaw = np.concatenate([y for _, y, _ in people_errors])
+    seen = np.concatenate([s for _, _, s in people_errors])
+    left = points.ear == finding.LEFT_EAR
+    sizes = np.sqrt(np.square(off[:, left]).mean((1, 2)))
+    hidden_share = 1 - np.clip(seen[:, 1], 0, 1)
+    causes = np.stack([np.ones(len(yaw)), hidden_share, np.clip(yaw, -0.7, 0.7)], 1)
+    _, by_hiding, turned = np.linalg.lstsq(causes, np.log(sizes), rcond=None)[0]
+    hidden = float(np.clip(np.exp(by_hiding), 1, 3))
+    turned = float(np.clip(turned, 0, 2))
+    means, rests = [], []
+    for error, angle, free in people_errors:
+        share = np.concatenate([np.ones((len(angle), 1)), np.clip(free, 0, 1)], 1)[:, points.ear]
+        away = (np.clip(angle, -0.7, 0.7)[:, None] * [0.0, -1.0, 1.0])[:, points.ear]
+        even = error / ((share + (1 - share) * hidden) * np.exp(turned * away))[..., None]
+        means.append(even.mean(0))
+        rests.append((even - even.mean(0)) * np.sqrt(len(even) / max(len(even) - 1, 1)))
+    rest = np.concatenate(rests)
+    frame, frame_left = _modes(rest)
+    images = np.mean([len(e) for e, _, _ in people_errors])
+    share = max(1 - np.square(rest).mean() / images / np.square(np.array(means)).mean(), 0.2)
+    person, person_left = _modes(np.array(means) * np.sqrt(share))
+    print(f"hidden {hidden:.2f}, turned {turned:.2f}; rms: person "
+          f"{100 * np.sqrt(share * np.square(np.array(means)).mean()):.2f}, "
+          f"frame {100 * np.sqrt(np.square(rest).mean()):.2f} % of the eye distance and axis")  # fmt: skip
+    return {
+        "person": person,
+        "frame": frame,
+        "variance": np.array([person_left, frame_left]),
+        "scales": np.array([hidden, turned]),
+    }
+
+
+def _modes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Modes one standard deviation long, and the variance that they leave, per point and coordinate."""
+    flat = rows.reshape(len(rows), -1) / np.sqrt(len(rows))
+    _, sizes, directions = np.linalg.svd(flat, full_matrices=False)
+    modes = sizes[:MODES, None] * directions[:MODES]
+    left = np.square(flat).sum(0) - np.square(modes).sum(0)
+    return modes.reshape(-1, rows.shape[1], 2), np.maximum(left.reshape(-1, 2).mean(1), 0.004**2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=Path, required=True, help="folder for what is rendered and detected")
+    parser.add_argument("--root", type=Path, default=ROOT, help="package folder to write to")
+    parser.add_argument("--kept-only", action="store_true", help="do without what has not been rendered yet")
+    args = parser.parse_args()
+    model = load_anny()
+    points, pairs = choose_points(model), mirror_pairs(model)
+    groups: list[list[Path]] = []
+    for name, numbers in (("learn", BASES), ("study", STUDIED)):
+        folder = args.samples / name
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{number}.npz" for number in numbers]
+        if not args.kept_only and not all(f.exists() for f in files):
+            with FaceDetector(PerceptionConfig().min_detection) as detect, FaceMesh(video=True) as mesh:
+                for file in files:
+                    if not file.exists():
+                        picture_people(file, name == "study", detect, mesh)
+        groups.append([f for f in files if f.exists()])
+    lm = landmark_model(model)
+    canonical = lm.face_shape(np.zeros(lm.space.basis.shape[1])).points
+    places = {"canonical": canonical, "points": points.mean, "middle": points.middle, "ear": points.ear}
+    bare = finding.HeadPointFinder(**places, **dict.fromkeys(finding.LEARNT, np.zeros(0)))
+    looks = Looks.join([look_at(f, model, points, bare) for f in groups[0]])
+    looks = Looks.join([looks, mirrored(looks, points, pairs)])
+    arrays = places | learn(looks, points)
+    small = {n: a.astype(np.float32) if a.dtype == np.float64 else a for n, a in arrays.items()}
+    np.savez_compressed(args.root / "perception/data/head_points.npz", **small)
+
+    finder = finding.read_finder(small)
+    errors = []
+    for file in groups[1]:
+        rows: list[list] = [[], []]
+        for rgb, marks, pixels, _ in read_pictures(file, model, points):
+            for flip, out in enumerate(rows):
+                if flip:
+                    width = rgb.shape[1]
+                    rgb = np.ascontiguousarray(rgb[:, ::-1])
+                    marks = marks[pairs] * [-1, 1, 1] + [width, 0, 0]
+                    pixels = pixels[points.mirror] * [-1, 1] + [width, 0]
+                frame = finding.head_frame(marks[:, :2].astype(np.float64), finder)
+                found, seen = finding.find_head_points(rgb, marks, finder)
+                out.append((frame.inside(found) - frame.inside(pixels), frame.yaw, seen))
+        errors += [tuple(np.array(column) for column in zip(*out, strict=True)) for out in rows]
+    body = {"triangles": points.triangles, "barycentric": points.barycentric, "landmark": points.landmark}
+    body |= {"ear": points.ear} | study(errors, points)
+    small = {n: a.astype(np.float32) if a.dtype == np.float64 else a.astype(np.int32) for n, a in body.items()}
+    np.savez_compressed(args.root / "body/data/head_points.npz", **small)
+
+
+if __name__ == "__main__":
+    main()
