@@ -25,6 +25,7 @@ from gswap.body.models.anny import AnnyModel, AnnyRest, load_anny
 from gswap.foundation.landmarks import CHIN, OVAL
 from gswap.foundation.types import BodyTrack
 from gswap.people import person as people
+from gswap.people import surface
 from gswap.people.motion import MotionConfig, make_motion
 from gswap.people.render import SyntheticFrame, render
 from gswap.people.scene import make_scene
@@ -153,12 +154,12 @@ def shots(first: int, count: int, study: bool) -> Iterator[tuple[SyntheticFrame,
     """Pictures of one person (``study``) or of people who share the looks of one; and the quality to store them at."""
     rng = np.random.default_rng(first)
     person = people.make_person(first)
-    noise = {"head_fraction": float(rng.uniform(0.38, 0.64)), "noise": float(rng.uniform(0.5, 4))}
+    noise = {}
     for k in range(count):
         seed = first if study else 100 * first + k
         wide = first >= FIRST_WIDE
         one = person if study or not (k or wide) else reshaped(person, seed, rng, wide)
-        if not study:
+        if not study or not k:
             noise = {"head_fraction": float(rng.uniform(0.38, 0.64)), "noise": float(rng.uniform(0.5, 4))}
         config = MotionConfig(
             yaw=float(rng.uniform(15, 50)), pitch=11.0, sway=8.0, wide_mouth=seed % 3 == 0, blink_every=1.8
@@ -509,6 +510,7 @@ def main() -> None:
     args = parser.parse_args()
     model = load_anny()
     points, pairs = choose_points(model), mirror_pairs(model)
+    surface.OCCLUSION_DIRECTIONS, surface.OCCLUSION_SIZE = 10, 240  # coarse ambient occlusion: people in half the time
     groups: list[list[Path]] = []
     for name, numbers in (("learn", BASES), ("study", STUDIED)):
         folder = args.samples / name

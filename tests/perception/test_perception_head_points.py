@@ -57,6 +57,14 @@ def test_gradients_of_stripes_point_across_them():
     np.testing.assert_allclose(brighter[2:-2, 2:-2], upright[2:-2, 2:-2], atol=0.15)
 
 
+def test_the_last_bit_does_not_depend_on_memory():
+    picture = np.random.default_rng(0).integers(0, 255, (96, 96)).astype(np.uint8)
+    first, kept = gradients(picture), []
+    for size in range(1, 400, 7):
+        kept.append(np.empty(size, np.uint8))
+        np.testing.assert_array_equal(gradients(picture), first)
+
+
 def test_shares_add_up_and_follow_the_yaw():
     for yaw in (-2.0, -0.4, 0.0, 0.7):
         shares = finding.yaw_shares(yaw, finding.HEAD_YAWS, finding.HEAD_WIDTH)

@@ -214,7 +214,7 @@ def gradients(picture: np.ndarray) -> Float[np.ndarray, "n n 9"]:
     smooth = cv2.GaussianBlur(picture, (0, 0), 1.0).astype(np.float32)
     dx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=1)
     dy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=1)
-    strength = cv2.sqrt(cv2.magnitude(dx, dy)).ravel()
+    strength = np.sqrt(np.sqrt(dx * dx + dy * dy)).ravel()  # cv2.magnitude: last bit by memory
     angle = (np.arctan2(dy, dx) % np.pi * (BINS / np.pi)).ravel()
     below = angle.astype(np.int64)
     share = angle - below

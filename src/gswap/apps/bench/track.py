@@ -25,6 +25,7 @@ from gswap.media.probe import probe
 from gswap.media.read import VideoReader
 from gswap.media.scenes import ShotDetector, is_duplicate
 from gswap.perception import clip as perception
+from gswap.perception import head_points
 from gswap.perception.config import PerceptionConfig
 from gswap.pipeline.fingerprint import fingerprint
 from gswap.pipeline.masking import Subject, cut, subject_of
@@ -126,7 +127,8 @@ def measure_member(member: Member, cfg: TrackBenchConfig) -> ClipFigures | None:
 def landmarks_of(video: Path, cache: Path, person: int | None = 1) -> tuple[FaceTrack, dict[str, float]]:
     """The face track of a clip and its CPU time per frame, from ``cache`` if the same code made it before."""
     cfg = PerceptionConfig()
-    code = [inspect.getsource(f) for f in (perception.find_people, perception.follow)]
+    code = [inspect.getsource(f) for f in (perception.find_people, perception.follow, head_points)]
+    code.append(repr(float(np.abs(head_points.load_finder().head_weights).sum())))
     key = fingerprint(cfg, code, video.name, video.stat().st_size, person)
     path = cache / f"faces-{key}.safetensors"
     timing = path.with_suffix(".json")
