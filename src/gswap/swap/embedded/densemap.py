@@ -178,7 +178,8 @@ def photo_points(photo: ReadyPhoto, gap_excess: float, closed: Float[np.ndarray,
         cfg: Constants.
     """
     points = photo.points.copy()
-    towards_corner = 1 + (cfg.lip_withdrawal_corner - 1) * np.abs(np.linspace(-1, 1, 11))[:, None]
+    corner = cfg.lip_withdrawal_corner if gap_excess > 0 else 0.0  # an open mouth has no line there
+    towards_corner = 1 + (corner - 1) * np.abs(np.linspace(-1, 1, 11))[:, None]
     withdraw = cfg.lip_withdrawal * float(np.clip(max(gap_excess / 0.10, -gap_excess / 0.03), 0, 1))
     if withdraw > 0:
         for rings in (LIP_RINGS_UPPER, LIP_RINGS_LOWER):
