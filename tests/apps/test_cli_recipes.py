@@ -56,7 +56,7 @@ def test_parts_can_be_mixed_without_a_recipe(parse):
 
 def test_the_quality_keeps_what_the_recipe_says_about_the_fit(parse):
     job = parse("--recipe", "paper", "--quality", "preview")
-    assert job.settings.fit.temporal == "mlp" and job.settings.fit.coarse_steps == 300
+    assert job.settings.fit.temporal == "mlp" and job.settings.fit.coarse_steps == 270
     assert parse("--quality", "best").settings.fit.fine_steps == 2700
 
 

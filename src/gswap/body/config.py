@@ -23,8 +23,10 @@ class FitConfig:
     shape_prior: float = 3.0
     """Strength of the prior that pulls the face towards the mean one, 1 = the spread of the model's people.
 
-    Landmarks carry errors that look like shape: without the points of ears, skull and jaw, 10 was best.
+    Used where points of ears, skull and jaw were looked for.
     """
+    shape_prior_alone: float = 10.0
+    """The same where there are landmarks alone, whose errors look like shape: a weaker one makes the face worse."""
     offset_prior: float = 8.0
     """Strength of the prior against free offsets of the skin from the model's shapes."""
     action_prior: float = 0.7

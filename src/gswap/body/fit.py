@@ -158,6 +158,8 @@ def fit_faces(
 
     keys = key_images(states, obs, cfg.key_frames)
     obs = replace(obs, repeats=float(len(keys)))
+    looked_for = lm.marks is not None and bool(np.isfinite(obs.head).any())
+    shape_prior = cfg.shape_prior if looked_for else cfg.shape_prior_alone
     key_states, key_obs = states.select(keys), obs.select(keys)
     for _ in range(_START_STEPS):
         key_states = _each_alone(lm, shape, key_states, key_obs, priors)
@@ -167,7 +169,7 @@ def fit_faces(
         for _ in range(_STEPS_PER_SLOPE):
             expected = (float(np.log(zoom)), cfg.focal_sigma) if find_focal else None
             shape, key_states, factor = solve_with_shape(
-                lm, shape, key_states, key_obs, priors, slopes, cfg.shape_prior, expected
+                lm, shape, key_states, key_obs, priors, slopes, shape_prior, expected
             )
             key_obs, zoom = key_obs.zoomed(factor), zoom * factor
     obs, states = obs.zoomed(zoom), states.moved_away(zoom)

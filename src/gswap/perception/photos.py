@@ -12,7 +12,6 @@ from gswap.foundation.protocols import Embedder
 from gswap.foundation.types import FaceTrack, Progress, RgbImage, no_progress
 from gswap.perception.adapters.mediapipe import Detection, FaceDetector, FaceMesh, Shoulders
 from gswap.perception.config import PerceptionConfig
-from gswap.perception.head_points import find_head_points
 from gswap.perception.identity import embed as dlib_embed
 from gswap.perception.identity import identity_table
 from gswap.perception.quality import sharpness
@@ -49,8 +48,6 @@ def perceive_photos(
     identities: dict[int, np.ndarray] = {}
     focus = np.zeros(count)
     confidence = np.zeros(count)
-    head: list[np.ndarray] = []
-    ears = np.zeros((count, 2), np.float32)
     with FaceDetector(cfg.min_detection) as detect, FaceMesh(video=False) as mesh, Shoulders() as find_shoulders:
         for i, (image, name) in enumerate(zip(images, names, strict=True)):
             face = _the_face(detect(image), name, cfg)
@@ -65,8 +62,6 @@ def perceive_photos(
             confidence[i] = face.score
             shoulders[i] = find_shoulders(image, (face.x, face.y), face.size)
             focus[i] = sharpness(image, points)
-            spots, ears[i] = find_head_points(image, points)
-            head.append(spots)
             identities[i] = embed(image, points)
             _refuse_unfit(points, focus[i], name, cfg)
             progress(i + 1, count, "photos")
@@ -84,8 +79,6 @@ def perceive_photos(
         sharpness=focus.astype(np.float32),
         size=sizes[0],
         sizes=sizes,
-        head_points=np.array(head, np.float32),
-        ears_seen=ears,
     )
 
 
