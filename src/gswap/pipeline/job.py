@@ -77,10 +77,15 @@ class _Recorder(StepObserver):
 
 
 def set_threads(count: int) -> None:
-    """Pin the number of threads of torch, OpenCV and the native kernels."""
+    """Pin the number of threads of torch, OpenCV and the native kernels.
+
+    BLAS has one: its threads wait in a loop, and the matrices are small.
+    """
     import cv2
     import torch
+    from threadpoolctl import threadpool_limits
 
+    threadpool_limits(1, "blas")
     torch.set_num_threads(count)
     cv2.setNumThreads(count)
     try:

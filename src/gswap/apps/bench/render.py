@@ -61,6 +61,7 @@ def run(cfg: RenderBenchConfig, say: Callable[[str], None]) -> dict[str, Any]:
         raise UsageError("bench render: a portrait needs the workspace of its swap.", hint="Add --work DIR.")
     import cv2
     import torch
+    from threadpoolctl import threadpool_limits
 
     from gswap.splat import cpu
 
@@ -72,10 +73,11 @@ def run(cfg: RenderBenchConfig, say: Callable[[str], None]) -> dict[str, Any]:
     cv2.setNumThreads(1)
     results: dict[str, Any] = {}
     try:
-        for name, make in _subjects(cfg, say).items():
-            subject = make()
-            say(f"Driving {len(subject.portrait.binding)} Gaussians.")
-            results[name] = measure(subject, cfg)
+        with threadpool_limits(1, "blas"):  # as in a swap
+            for name, make in _subjects(cfg, say).items():
+                subject = make()
+                say(f"Driving {len(subject.portrait.binding)} Gaussians.")
+                results[name] = measure(subject, cfg)
     finally:
         _native.set_num_threads(0)
         torch.set_num_threads(before[0])
