@@ -12,7 +12,7 @@ from gswap.people.anatomy import vertex_normals
 from gswap.people.attach import Binding, bind_nearest, follow, join
 from gswap.people.clothes import make_garment, neckline_field
 from gswap.people.hair import grow_hair
-from gswap.people.hats import COLUMNS, ROWS, azimuth_of, edge_height, make_hat, press_hair
+from gswap.people.hats import COLUMNS, ROWS, edge_height, make_hat, press_hair
 from gswap.people.lighting import draw_strands
 from gswap.people.materials import kernels, noise
 from gswap.people.motion import Pose
@@ -144,13 +144,13 @@ def test_hat_lies_outside_the_head_and_hair_inside_the_hat(kind):
 
         skin = figure.vertices[head]
         height = (figure.chin - skin[:, 1]) / figure.head_height
-        covered = height > edge_height(figure, kind, azimuth_of(figure, skin)) + 0.03
+        covered = height > edge_height(figure, kind, figure.azimuth(skin)) + 0.03
         assert covered.sum() > 100
         assert clearance(skin[covered]).min() > 0.001
     grown = grow_hair(stream(8, "hair growth"), haired.figure, haired.traits.hair)
     pressed = press_hair(haired.figure, kind, grown).points.reshape(-1, 3)
     height = (haired.figure.chin - pressed[:, 1]) / haired.figure.head_height
-    under = height > edge_height(haired.figure, kind, azimuth_of(haired.figure, pressed)) + 0.05
+    under = height > edge_height(haired.figure, kind, haired.figure.azimuth(pressed)) + 0.05
     loose = clearance(grown.points.reshape(-1, 3)[under]) < 0
     assert loose.mean() > 0.1  # it would stick out
     assert (clearance(pressed[under]) < 0).mean() < 0.01

@@ -11,6 +11,9 @@ from jaxtyping import Float, Int
 from gswap.foundation import landmarks as lm
 from gswap.foundation.types import BodyShape
 
+HEAD_AXIS_AHEAD = 0.005
+"""Metres from the middle of the head forwards to the upright axis that angles around it are measured about."""
+
 
 @dataclass(frozen=True)
 class Anatomy:
@@ -77,6 +80,11 @@ class Figure:
     def head_height(self) -> float:
         """Chin to crown, metres."""
         return self.chin - self.crown
+
+    def azimuth(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
+        """Degrees from straight ahead about the head's upright axis, positive towards its left."""
+        axis = self.head_centre[2] - HEAD_AXIS_AHEAD
+        return np.degrees(np.arctan2(points[:, 0], axis - points[:, 2]))
 
     @cached_property
     def head_centre(self) -> Float[np.ndarray, 3]:

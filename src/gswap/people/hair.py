@@ -58,8 +58,7 @@ def find_scalp(figure: Figure, recede: float) -> Scalp:
     """Where hair grows; ``recede`` moves the hairline up at the temples."""
     body, v = figure.anatomy, figure.vertices
     height = (figure.chin - v[:, 1]) / figure.head_height
-    axis = figure.head_centre[2] - 0.005
-    azimuth = np.degrees(np.abs(np.arctan2(v[:, 0], axis - v[:, 2])))
+    azimuth = np.abs(figure.azimuth(v))
     line = np.interp(azimuth, LINE_AZIMUTH, LINE_HEIGHT) + recede * np.interp(
         azimuth, [0, 25, 50, 75], [0.6, 1, 0.9, 0]
     )

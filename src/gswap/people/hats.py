@@ -78,18 +78,13 @@ def press_hair(figure: Figure, kind: HatKind, strands: Strands) -> Strands:
     distance, near = KDTree(figure.vertices[solid]).query(points)
     base, normal = figure.vertices[solid][near], figure.normals[solid][near]
     height = ((points - base) * normal).sum(1)
-    above = (figure.chin - points[:, 1]) / figure.head_height - edge_height(figure, kind, azimuth_of(figure, points))
+    above = (figure.chin - points[:, 1]) / figure.head_height - edge_height(figure, kind, figure.azimuth(points))
     # Pressed at the edge already, and free some way below it.
     share = np.clip(1 + above / RELEASE, 0, 1)
     pressed = points - normal * (share * np.clip(height - FLATTENED, 0, None))[:, None]
     far = (above > 0) & (np.asarray(distance) > 0.03)
     pressed[far] = base[far] + normal[far] * FLATTENED
     return strands._replace(points=pressed.reshape(strands.points.shape))
-
-
-def azimuth_of(figure: Figure, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n"]:
-    """Degrees from straight ahead about the head's upright axis, towards its left positive."""
-    return np.degrees(np.arctan2(points[:, 0], figure.head_centre[2] - 0.005 - points[:, 2]))
 
 
 def _dome(figure: Figure, kind: HatKind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -231,8 +231,7 @@ def cloth(person: Person, p: Points, label: np.ndarray, collar: bool) -> Surface
 
 def hat(person: Person, p: Points, label: np.ndarray) -> Surface:
     """A hat's cloth: knitted in ribs (beanie) or woven in panels with a seam between them (cap)."""
-    axis = person.figure.head_centre[2] - 0.005
-    turns = np.arctan2(p.rest[:, 0], axis - p.rest[:, 2]) / (2 * np.pi)
+    turns = person.figure.azimuth(p.rest) / 360
     if person.traits.hat == "beanie":
         relief = np.cos(2 * np.pi * HAT_RIBS * turns)
         shade = (0.84 + 0.16 * relief) * (0.92 + 0.16 * noise(p.rest, (500.0, 900.0, 500.0)))
