@@ -12,7 +12,7 @@ from gswap.foundation.errors import InputError
 from gswap.portrait.checkpoint import CHECKPOINT, CURVE
 from gswap.portrait.config import FitConfig
 from gswap.portrait.drive import driving_condition
-from gswap.portrait.fit import fit_portrait, frame_of_step, rate_factor, training_frames
+from gswap.portrait.fit import PASSES, RUN, fit_portrait, frame_of_step, rate_factor, training_frames
 from gswap.portrait.frames import TrainingFrames
 from gswap.portrait.model import View
 
@@ -132,11 +132,21 @@ def test_blinks_and_wide_mouths_are_visited_more_often(scene):
     assert counts[5] == 3 and (counts[:5] == 1).all()
 
 
-def test_every_epoch_visits_every_frame_in_a_new_order():
-    frames = np.array([3, 5, 7, 9, 11, 13])
-    first, second = ([frame_of_step(frames, e * 6 + k, seed=0) for k in range(6)] for e in range(2))
-    assert sorted(first) == sorted(second) == frames.tolist() and first != second
-    assert first == [frame_of_step(frames, k, seed=0) for k in range(6)]
+@pytest.mark.parametrize("count", [1, RUN, 2 * RUN + 3])
+def test_every_epoch_visits_every_frame_equally_often_in_a_new_order(count):
+    frames, steps = np.arange(3, 3 + count), PASSES * count
+    first, second = ([frame_of_step(frames, e * steps + k, seed=0) for k in range(steps)] for e in range(2))
+    assert sorted(first) == sorted(second) == np.repeat(frames, PASSES).tolist()
+    assert first != second or count == 1
+    assert first == [frame_of_step(frames, k, seed=0) for k in range(steps)]
+
+
+def test_few_frames_are_needed_at_a_time():
+    frames = np.arange(100)
+    order = [frame_of_step(frames, k, seed=1) for k in range(PASSES * len(frames))]
+    runs = [order[i : i + PASSES * RUN] for i in range(0, len(order), PASSES * RUN)]
+    assert all(len(set(run)) == len(run) // PASSES for run in runs)
+    assert all(run[:RUN] != run[RUN:] for run in runs[:-1])
 
 
 def test_rates_are_constant_then_fall():

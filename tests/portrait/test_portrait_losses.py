@@ -88,6 +88,17 @@ def test_ssim_loss_is_zero_for_equal_images_and_grows_with_noise():
     assert 0 < little < much < 2
 
 
+def test_ssim_windows_are_eight_pixels_wide_and_four_apart():
+    a, b = noise(1, 3, 27, 34, seed=2).double(), noise(1, 3, 27, 34, seed=3).double()
+    weight = noise(27, 34, seed=4).double()
+    mean = lambda x: torch.nn.functional.avg_pool2d(x, 8, 4)  # noqa: E731
+    luminance = (2 * mean(a) * mean(b) + 1e-4) / (mean(a) ** 2 + mean(b) ** 2 + 1e-4)
+    spread = mean(a * a) - mean(a) ** 2 + mean(b * b) - mean(b) ** 2
+    structure = (2 * (mean(a * b) - mean(a) * mean(b)) + 9e-4) / (spread + 9e-4)
+    expected = ((1 - luminance * structure) * mean(weight[None, None])).mean()
+    assert float(ssim_loss(a, b, weight)) == pytest.approx(float(expected), rel=1e-12)
+
+
 def test_gradients_of_the_losses_in_double_precision(frame):
     frame = TrainingFrame(**{k: v.double() if isinstance(v, torch.Tensor) else v for k, v in vars(frame).items()})
     image = noise(1, 3, SIZE, SIZE, seed=4).double().requires_grad_()

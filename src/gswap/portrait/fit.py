@@ -42,6 +42,8 @@ grazing angles) would walk at random; with an epsilon of the order of a weak gra
 """
 EXPRESSION_FRAMES = 64
 """Frames whose faces give the components of the expression."""
+RUN, PASSES = 8, 2
+"""Frames that are visited in turns, and how often, before the next ones are read."""
 REGULARISE_EVERY = 4
 REGULARISE_MODES_EVERY = 16
 """They are eleven times as many."""
@@ -178,9 +180,17 @@ def training_frames(drive: BodyTrack, model: BodyModel, cfg: FitConfig) -> Int[n
 
 
 def frame_of_step(frames: Int[np.ndarray, "n"], step: int, seed: int) -> int:
-    """The frame that a step looks at: a new random order every epoch, the same for the same seed."""
-    epoch, position = divmod(step, len(frames))
-    return int(np.random.default_rng((seed, epoch)).permutation(frames)[position])
+    """The frame that a step looks at: a new random order every epoch, the same for the same seed.
+
+    Runs of :data:`RUN` frames are gone through :data:`PASSES` times each: reading a frame costs as much as a third of a
+    step, and a run of them fits into the cache whatever the length of the clip.
+    """
+    epoch, position = divmod(step, PASSES * len(frames))
+    order = np.random.default_rng((seed, epoch)).permutation(frames)
+    number, position = divmod(position, PASSES * RUN)
+    run = order[number * RUN : (number + 1) * RUN]
+    turn, position = divmod(position, len(run))
+    return int(np.random.default_rng((seed, epoch, number, turn)).permutation(run)[position])
 
 
 def rate_factor(done: float, cfg: FitConfig) -> float:
