@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gswap.foundation.landmarks import LIP_RINGS_LOWER, LIPS_INNER_LOWER, LIPS_INNER_UPPER
-from gswap.swap.embedded.mouth import without_lower_lip
+from gswap.swap.embedded.mouth import NARROW, width_share, without_lower_lip
 
 SKIN, LIP, DARK = (180, 130, 110), (190, 80, 80), (30, 15, 15)
 
@@ -59,3 +59,8 @@ def test_lips_no_brighter_than_the_inside_decide_nothing():
     image, points = mouth(0.18, 0.5)
     image[:] = LIP
     assert (without_lower_lip(image, points) == points).all()
+
+
+def test_a_narrow_mouth_is_painted_and_a_wide_one_shown():
+    shares = [width_share(gap) for gap in (0.0, NARROW[0], sum(NARROW) / 2, NARROW[1], 0.5)]
+    assert shares == pytest.approx([0, 0, 0.5, 1, 1])

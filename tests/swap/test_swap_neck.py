@@ -6,7 +6,7 @@ import pytest
 from swap_scenes import body_track, render
 
 from gswap.swap.config import SwapConfig
-from gswap.swap.embedded.neck import JAW_SLOPE, below_jaw
+from gswap.swap.embedded.neck import EAR_LOBE, JAW_SLOPE, SPREAD, below_jaw, upright
 from gswap.swap.embedded.regions import FaceRuler, Turn
 from gswap.swap.embedded.swapper import EmbeddedSwapper
 
@@ -48,6 +48,28 @@ def test_a_neck_wider_than_the_jaw_comes_out_from_under_it_along_a_slope(roll):
     assert within[low].all()
     halfway = neck & within & (np.abs(height - (0.25 + full) / 2) < 0.01)
     assert np.abs(lateral[halfway]).max() == pytest.approx(0.35, abs=0.02)
+
+
+@pytest.mark.parametrize("roll", ROLLS)
+def test_above_its_waist_a_neck_goes_straight_up_and_the_old_jaws_sides_go(roll):
+    height, lateral = measured(ruler(roll))
+    core = (height < 0.05) & (np.abs(lateral) < 0.3 - 0.5 * height)
+    jaw = (height >= 0.05) & (height < 0.25) & (np.abs(lateral) < 0.2 + 1.2 * height)
+    within, column = upright(core, core | jaw, ruler(roll))
+    assert within[core].all()
+    waist = 0.27
+    limit = waist + SPREAD * 100 / 80 * np.maximum(height, 0)
+    assert not within[(height > 0.1) & (np.abs(lateral) > limit + 0.03)].any()
+    sure = (height > 0.1) & (height < EAR_LOBE - 0.02)
+    assert column[sure & (np.abs(lateral) < waist - 0.03)].all()
+    assert not column[(height > EAR_LOBE + 0.02) | (np.abs(lateral) > limit + 0.03) & (height > 0.1)].any()
+
+
+def test_a_side_of_the_neck_that_is_not_seen_is_left_as_it_is():
+    height, lateral = measured(ruler(0))
+    core = (height < 0.05) & (lateral > 0) & (lateral < 0.3)
+    within, column = upright(core, core, ruler(0))
+    assert within[lateral < 0].all() and not column.any()
 
 
 def test_the_back_of_a_turned_neck_is_let_out_little_by_little():

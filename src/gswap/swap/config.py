@@ -65,10 +65,12 @@ class SelectConfig:
     """Price of a switch of the photo for the mouth."""
     mirror: bool = True
     """Let mirrored photos stand in for a side of the head that no photo shows."""
-    mirror_base: float = 2.5
+    mirror_base: float = 1.5
     """Price of a mirrored photo for the head."""
     mirror_part: float = 1.0
     """Price of a mirrored photo for eyes or mouth."""
+    leak: float = 0.01
+    """How far a photo's matte sticks out above the head, against the other photos, that costs 1 (head)."""
     crossfade: float = 1.2
     """Gaussian over the one-hot choices, frames."""
     gap_enough: float = 0.75

@@ -17,6 +17,8 @@ GRID = 16
 """Crops are multiples of this large, so that half and quarter resolutions line up."""
 KEEP_BELOW = 0.22
 """Under this height over the chin the target's own pixels stay beneath the neck layer, face heights."""
+LEAST_ALPHA = 0.5 / 255
+"""Less is 0 in an 8-bit mask."""
 OCCLUDER_INSET = 0.04
 """A gap in the head mask counts as something in front when it lies this far inside the face, face widths."""
 OCCLUDER_AREA = 0.004
@@ -145,9 +147,12 @@ def stack(
     head: tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]],
     keep: Float[np.ndarray, "h w"],
 ) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w 3"]]:
-    """Plate with the kept torso, neck, head: the image, and what neck and head lie on."""
+    """Plate with the kept torso, neck, head: the image, and what neck and head lie on; equal where both masks are 0."""
     behind = over(target, keep, plate)
-    return over(*head, over(*neck, behind)), behind
+    image = behind
+    for colour, alpha in (neck, head):
+        image = over(colour, np.where(alpha < LEAST_ALPHA, np.float32(0), alpha), image)
+    return image, behind
 
 
 def to_mask(alpha: Float[np.ndarray, "h w"]) -> np.ndarray:

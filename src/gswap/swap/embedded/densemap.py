@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from gswap.foundation.geometry import project
 from gswap.foundation.imaging import blur, disc
@@ -15,6 +15,7 @@ from gswap.foundation.raster import Fragments, rasterize
 from gswap.foundation.types import Camera
 from gswap.swap.config import MapConfig
 from gswap.swap.embedded.lift import Lifted, to_image
+from gswap.swap.embedded.outline import Head, Reach
 from gswap.swap.embedded.photos import ReadyPhoto
 from gswap.swap.embedded.regions import Points2, nearest_known
 from gswap.swap.embedded.retarget import EYES, Similarity
@@ -23,17 +24,6 @@ HALF = 2
 """Smooth fields are computed at this fraction of the output's resolution."""
 SEAM = 5
 """Width of the seam between face mesh and rigid head over which the map is smoothed, pixels."""
-RADIAL_BINS = 72
-"""Directions in the image in which the hair's outline is measured."""
-
-
-@dataclass(frozen=True)
-class Head:
-    """A rigid head with hair: skull of the fitted body, lifted to the outline of the hair."""
-
-    vertices: Float[np.ndarray, "v 3"]
-    faces: Int[np.ndarray, "f 3"]
-    centre: Float[np.ndarray, "3"]
 
 
 @dataclass(frozen=True)
@@ -77,19 +67,11 @@ def hair_shell(skull: Head, people: Lifted, photos: list[ReadyPhoto], cfg: MapCo
     for i, photo in enumerate(photos):
         if not people.valid[i]:
             continue
-        pixels, _ = to_image(skull.vertices, people.rotation[i], people.translation[i], photo.camera)
-        middle, _ = to_image(skull.centre[None], people.rotation[i], people.translation[i], photo.camera)
-        offsets = pixels - middle[0]
-        angle = np.arctan2(offsets[:, 1], offsets[:, 0])
-        index = np.floor((angle / (2 * np.pi) % 1) * RADIAL_BINS).astype(int) % RADIAL_BINS
-        reach = np.hypot(*offsets.T)
-        skull_reach = np.zeros(RADIAL_BINS)
-        np.maximum.at(skull_reach, index, reach)
-        ratio = _outline_reach(photo.alpha, middle[0]) / np.maximum(skull_reach, 1)
-        ratio = np.clip(ratio, 1.0, cfg.shell_limit)
-        rim = np.exp(-(((1 - reach / np.maximum(skull_reach[index], 1)) / 0.35) ** 2))
+        reach = Reach.of(skull, people, i, photo)
+        ratio = np.clip(reach.ratio, 1.0, cfg.shell_limit)
+        rim = np.exp(-(((1 - reach.distance / np.maximum(reach.skull[reach.direction], 1)) / 0.35) ** 2))
         total += rim
-        lifted += rim * ratio[index]
+        lifted += rim * ratio[reach.direction]
     face = np.nanmean(people.local[people.valid][:, :468], axis=0)
     low, high = (edge * float(np.ptp(face[:, 0])) for edge in cfg.shell_onset)
     distance = _nearest_distance(skull.vertices, face)
@@ -98,17 +80,6 @@ def hair_shell(skull: Head, people: Lifted, photos: list[ReadyPhoto], cfg: MapCo
     weight = np.clip((distance - low) / (high - low), 0, 1) * above
     scale = 1 + (lifted / total - 1) * weight
     return Head(skull.centre + radial * scale[:, None], skull.faces, skull.centre)
-
-
-def _outline_reach(alpha: np.ndarray, middle: Float[np.ndarray, "2"]) -> Float[np.ndarray, "k"]:
-    """Distance from ``middle`` to the last solid pixel, per direction, smoothed."""
-    ys, xs = np.nonzero(alpha[::2, ::2] > 127)
-    dx, dy = 2 * xs + 1 - middle[0], 2 * ys + 1 - middle[1]
-    index = np.floor((np.arctan2(dy, dx) / (2 * np.pi) % 1) * RADIAL_BINS).astype(int) % RADIAL_BINS
-    reach = np.zeros(RADIAL_BINS)
-    np.maximum.at(reach, index, np.hypot(dx, dy))
-    kernel = np.array([1, 4, 6, 4, 1]) / 16
-    return np.convolve(np.pad(reach, 2, mode="wrap"), kernel, mode="valid")
 
 
 def _nearest_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -23,6 +23,8 @@ from gswap.swap.embedded.regions import LOG_FLOOR, Points2, extend_nearest, lumi
 
 GAP_SHUT, GAP_OPEN = 0.008, 0.022
 """Mouth gaps, in eye distances, below which there is no interior and from which it is fully there."""
+NARROW = (0.05, 0.09)
+"""Mouth gaps up to which a target's mouth shows little but the red of its lips, and from which its inside is seen."""
 INSIDE_PHOTO = 0.97
 """The photo's interior is sampled this much inside its lips."""
 INSIDE_TARGET = (0.86, 0.92)
@@ -258,6 +260,11 @@ def lip_colour(colour: Float[np.ndarray, "h w 3"], points: Points2) -> Float[np.
 def opacity(gap: float) -> float:
     """How much of the interior shows at a mouth gap."""
     return float(_smoothstep(np.array((gap - GAP_SHUT) / (GAP_OPEN - GAP_SHUT))))
+
+
+def width_share(gap: float) -> float:
+    """How much of a target's interior is used at a mouth gap; a narrower opening is painted dark."""
+    return float(_smoothstep(np.array((gap - NARROW[0]) / (NARROW[1] - NARROW[0]))))
 
 
 def fallback(kind: MouthSource, has_teeth: bool) -> str:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.ndimage import median_filter
 
 from gswap.foundation.imaging import blur, disc, fill_polygon, largest_component, smooth_fill
 from gswap.foundation.landmarks import JAW
 from gswap.swap.embedded.regions import LOG_FLOOR, FaceRuler, Points2, Turn, mean_log, oval_mask
 
 HALF = 2
-"""Masks are computed at half the resolution, the smooth fill at a quarter."""
+"""Masks and the smooth fill are computed at half the resolution."""
 NECK_TOP, NECK_HALF_WIDTH = 0.12, 0.62
 """Where neck is looked for: below this height over the chin (face heights), this close to the axis (face widths)."""
 FILL_TOP, FILL_HALF_WIDTH = 0.25, 0.5
@@ -29,8 +30,16 @@ SHADOW_REACH = 0.09
 """Gaps of the neck narrower than twice this are the chin's shadow, face widths."""
 CHIN_MARGIN = 0.075
 """This close to the target's face its jaw line shows, and the neck is filled instead, face widths."""
+EDGE = 0.03
+"""Pixels this close to the neck's edge are not continued into what is filled, face widths."""
 JAW_SLOPE = 0.3
 """How fast the neck's side may leave the new jaw, from the neck's upper end down; 0 = straight down the face's axis."""
+SPREAD, EAR_LOBE = 0.1, 0.45
+"""How fast a neck that is not seen any more gets wider towards its upper end, and where that is, face heights."""
+WAIST, STEP = (-0.06, 0.1), 0.02
+"""Range of heights about its last pixels in which a neck's narrowest place is looked for, in steps, face heights."""
+FEWEST = 40
+"""With fewer pixels on one side its edge is not measured."""
 JAW_BAND = 0.02
 """Half the range of heights over which the jaw's width is read there, face heights."""
 GREY_CHROMA = 6.0
@@ -84,20 +93,18 @@ def build_neck(
     core, own, region = _areas(target, person, target_points, target_skin)
     new_head = cv2.resize(head_alpha, core.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
     small_ruler = FaceRuler.of(target_points, 1 / HALF)
-    within = below_jaw(region, new_head, small_ruler, Turn.of(target_points / HALF, small_ruler))
+    straight, column = upright(core, region, small_ruler)
+    region |= column
+    within = straight & below_jaw(region & straight, new_head, small_ruler, Turn.of(target_points / HALF, small_ruler))
     beyond, region = region & ~within, region & within
     if not core.any():
         empty = np.zeros((h, w), np.float32)
         return Neck(recoloured, empty, empty, empty, image)
-    quarter = (w // 4, h // 4)
-    known = cv2.resize(
-        (core & own if (core & own).any() else core).astype(np.float32), quarter, interpolation=cv2.INTER_AREA
-    )
-    tight = known > 0.99
-    if not tight.any():
-        tight = known >= known.max()
-    small = cv2.resize(recoloured, quarter, interpolation=cv2.INTER_AREA)
-    fill = cv2.resize(smooth_fill(small, ~tight, smoothing=4), (w, h), interpolation=cv2.INTER_LINEAR)
+    edge = disc(EDGE * ruler.width / HALF)
+    known = own & (cv2.erode(region.astype(np.uint8), edge) > 0)
+    small = cv2.resize(recoloured, core.shape[::-1], interpolation=cv2.INTER_AREA)
+    fill = smooth_fill(small, ~(known if known.any() else core), smoothing=4)
+    fill = cv2.resize(fill, (w, h), interpolation=cv2.INTER_LINEAR)
     own = blur(cv2.resize(own.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR), 0.006 * ruler.width)
     area = cv2.resize(region.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
     alpha = blur(cv2.dilate(area, np.ones((3, 3), np.uint8)), 1.2)
@@ -159,6 +166,52 @@ def _spread(image: np.ndarray, mask: Float[np.ndarray, "h w"], sigma: float) -> 
     """Colours of a mask continued smoothly, and how much of the mask is near."""
     near = blur(mask, sigma)
     return blur(image * mask[..., None], sigma) / np.maximum(near, 1e-6)[..., None], near
+
+
+def upright(
+    core: Bool[np.ndarray, "h w"], region: Bool[np.ndarray, "h w"], ruler: FaceRuler
+) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
+    """Where a neck may be whose upper part the old jaw hid, and where it surely is behind the new one.
+
+    From where it is narrowest, near the last that is seen of it, it goes on straight up to the ears, hardly wider: the
+    old jaw's own sides are no neck.
+
+    Args:
+        core: Neck that is seen.
+        region: All that could be neck.
+        ruler: The target's.
+
+    Returns:
+        All that the sides leave, and the column between them.
+    """
+    height, lateral = ruler.grid(*core.shape)
+    within, column = np.ones(core.shape, bool), height < EAR_LOBE
+    slope = SPREAD * ruler.height / ruler.width
+    for side in (-1, 1):
+        seen = core & (side * lateral > 0)
+        if np.count_nonzero(seen) < FEWEST:
+            return within, np.zeros(core.shape, bool)
+        top = float(np.partition(height[seen], -FEWEST // 2)[-FEWEST // 2])
+        level, edge = _waist(height[region], (side * lateral)[region], top)
+        inside = side * lateral <= edge + slope * np.maximum(height - level, 0)
+        within &= inside | (height < level)
+        column &= ((height > level) & inside) | (side * lateral <= 0)
+    return within, column
+
+
+def _waist(height: Float[np.ndarray, "n"], out: Float[np.ndarray, "n"], top: float) -> tuple[float, float]:
+    """Height, near ``top``, at which an area reaches out least, and how far."""
+    first, last = (round((top + end) / STEP) for end in WAIST)
+    steps = np.floor(height / STEP).astype(int) - first
+    edges = np.zeros(last - first)
+    used = (steps >= 0) & (steps < len(edges))
+    np.maximum.at(edges, steps[used], out[used])
+    reached = np.flatnonzero(edges > 0)
+    if not len(reached):
+        return top, np.inf
+    smooth = median_filter(edges[reached], 3, mode="nearest")  # a dent in the mask is no waist
+    narrowest = int(smooth.argmin())
+    return (first + int(reached[narrowest]) + 0.5) * STEP, float(smooth[narrowest])
 
 
 def below_jaw(

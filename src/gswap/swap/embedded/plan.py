@@ -14,10 +14,11 @@ from gswap.foundation.protocols import BodyModel
 from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, PhotoSet, Shot, TargetSet
 from gswap.swap.config import RelightConfig, SwapConfig
 from gswap.swap.embedded.colouring import coloured
-from gswap.swap.embedded.densemap import Head, hair_shell
+from gswap.swap.embedded.densemap import hair_shell
 from gswap.swap.embedded.lift import Lifted, leaders, lift, smooth_in_shots, valid_runs
 from gswap.swap.embedded.mirror import join_people, mirror_people, mirror_photos, mirrored_landmarks
 from gswap.swap.embedded.mouth import GAP_SHUT
+from gswap.swap.embedded.outline import Head, leakage, usual_reach, without_leaks
 from gswap.swap.embedded.photos import ReadyPhoto, equalise, ready_photos, teeth_share
 from gswap.swap.embedded.relight import Complexion, adopted_gain, for_light, light_hardness, measure_complexion
 from gswap.swap.embedded.retarget import EYES, Face, Retargeted, Similarity, align, neutral_face, retarget
@@ -110,19 +111,25 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
         pictures = _join_photos(images, mirror_photos(images))
     mirrored = np.arange(len(everybody.valid)) >= len(numbers)
     looks = (_look_of_frames(inputs.target, frames, local, runs), _look_of_photos(pictures, everybody))
-    views = Views(view_angles(everybody, frames, to_target), mirrored)
+    widest = float(np.nanmax(face_width(frames.image)))
+    skull = _skull(inputs.model, inputs.photo_body.shape)
+    whole = ready_photos(images, people, cfg.map.photo_margin * widest)
+    usual = usual_reach(skull, people, whole, mirrored)
+    own = None if usual is None else usual[: len(whole)]
+    leaks = np.tile(leakage(whole, skull, people, own), 2)[: len(mirrored)]
+    views = Views(view_angles(everybody, frames, to_target), mirrored, leaks)
     choice = choose(posed.local, to_target(everybody.local), neutral, views, looks, runs, cfg.select)
     kept = np.flatnonzero((choice.base + choice.eyes + choice.mouth)[frames.valid].max(0) > 0)
     choice, looks = choice.columns(kept).rows(first), (looks[0].rows(first), looks[1].rows(kept))
     everybody, pictures = _subset(everybody, kept), _subset_photos(pictures, kept)
-    widest = float(np.nanmax(face_width(frames.image)))
     complexion = _complexion(inputs.target, frames)
     light = for_light(cfg.relight, light_hardness(_sampled(inputs.target, frames), cfg.relight))
-    ready, grey, guess = coloured(ready_photos(pictures, everybody, cfg.map.photo_margin * widest), complexion)
-    usual = int(np.bincount(choice.base[frames.valid].argmax(1), minlength=len(ready)).argmax())
-    photos = tuple(equalise(ready, usual))
-    whole = ready_photos(images, people, cfg.map.photo_margin * widest)
-    head_shell = hair_shell(_skull(inputs.model, inputs.photo_body.shape), people, whole, cfg.map)
+    ready = ready_photos(pictures, everybody, cfg.map.photo_margin * widest)
+    ready = without_leaks(ready, skull, everybody, None if usual is None else usual[kept])
+    ready, grey, guess = coloured(ready, complexion)
+    main = int(np.bincount(choice.base[frames.valid].argmax(1), minlength=len(ready)).argmax())
+    photos = tuple(equalise(ready, main))
+    head_shell = hair_shell(skull, people, without_leaks(whole, skull, people, own), cfg.map)
     lids = _borrowed_lids(posed, everybody, source_neutral, choice)
     teeth = looks[1].teeth
     return Plan(
@@ -138,7 +145,7 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
         shell=replace(head_shell, vertices=to_target(head_shell.vertices), centre=to_target(head_shell.centre)),
         gain=adopted_gain(
             complexion,
-            measure_complexion(photos[usual].foreground, photos[usual].points),
+            measure_complexion(photos[main].foreground, photos[main].points),
             light,
         ),
         light=light,

@@ -15,7 +15,7 @@ from gswap.swap.embedded.retarget import Face, Similarity, eye_region, near
 
 Costs = Float[np.ndarray, "t n"]
 
-SLIGHTLY_OPEN = 0.02
+SLIGHTLY_OPEN = 0.06
 """Mouth gap, in eye distances, above which a closed photo is not enough."""
 SHOWS_TEETH_GAP = 0.03
 """Mouth gap of a photo, in eye distances, above which it may show teeth."""
@@ -56,6 +56,8 @@ class Views:
     """See :class:`Choice`."""
     mirrored: Bool[np.ndarray, "n"]
     """Which photos are seen in a mirror."""
+    leaks: Float[np.ndarray, "n"]
+    """How far each photo's matte sticks out above the head, see :func:`gswap.swap.embedded.outline.leakage`."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def choose(
     base_cost = angle / cfg.angle_base + whole / cfg.expression + expressive / cfg.expression + mouth / cfg.mouth_base
     eyes_cost = eyes / cfg.eyes + angle / cfg.angle_part
     mouth_cost = mouth / cfg.mouth + angle / cfg.angle_part + mouth_mismatch(*looks, cfg)
-    base_cost = base_cost + cfg.mirror_base * views.mirrored
+    base_cost = base_cost + cfg.mirror_base * views.mirrored + views.leaks / cfg.leak
     eyes_cost = eyes_cost + cfg.mirror_part * views.mirrored
     mouth_cost = mouth_cost + cfg.mirror_part * views.mirrored
     enough = interior_fits(*looks, cfg)

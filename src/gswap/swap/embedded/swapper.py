@@ -255,15 +255,18 @@ class EmbeddedSwapper:
             picture = picture + np.float32(share) * mouths.from_photo(interior, photo.foreground, photo.points)
         if share < 1 - NEGLIGIBLE:
             kind = mouths.fallback(self.cfg.mouth, plan.teeth_photo >= 0)
-            if kind == "target":
+            wide = mouths.width_share(gap) if kind == "target" else 0.0
+            other = np.float32(0)
+            if wide > 0:
                 width = float(np.ptp(interior.points[:468, 0]))
-                other = mouths.from_target(interior, scene, points_b, plan.gain, width)
-            else:
+                other = np.float32(wide) * mouths.from_target(interior, scene, points_b, plan.gain, width)
+            if wide < 1:
                 teeth = None
                 if kind == "teeth":
                     photo = plan.photos[plan.teeth_photo]
                     teeth = (photo.foreground, photo.points, float(plan.looks[1].gap[plan.teeth_photo]))
-                other = mouths.painted(interior, mouths.lip_colour(colour, interior.points), gap, teeth)
+                lips = mouths.lip_colour(colour, interior.points)
+                other = other + np.float32(1 - wide) * mouths.painted(interior, lips, gap, teeth)
             picture = picture + np.float32(1 - share) * other
         return picture, 1 - share
 

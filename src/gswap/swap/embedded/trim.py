@@ -23,6 +23,8 @@ NAPE, NAPE_FADE = 0.25, 0.1
 (face widths)."""
 SERRATION = 0.02
 """Teeth of the cut along the jaw up to about this size are smoothed away, face widths."""
+STRAY = 0.03
+"""What is left below the jaw this far from the rest of the head is a scrap of the photo's neck, face widths."""
 HAZE = 0.4
 """Matte below which a skin edge is taken for background."""
 NECK_HALF_WIDTH = 0.9
@@ -74,6 +76,8 @@ def trim(
         odd = _collar(lab, skin, height, distance, outside, cfg).astype(np.float32)
         collar = blur((blur(odd, SERRATION * ruler.width) > 0.5).astype(np.float32), 0.75)
         cut = 1 - (1 - below * (1 - fade)) * (1 - collar)
+        shown = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) * (1 - cut)
+        cut = np.maximum(cut, below * _strays(shown, face, STRAY * ruler.width))
         firm = np.clip((cfg.tuft_height - height) / 0.05, 0, 1)
         alpha = _harden(alpha, cv2.resize(firm, (w, h), interpolation=cv2.INTER_LINEAR))
         outline = alpha * (1 - cv2.resize(collar, (w, h), interpolation=cv2.INTER_LINEAR))
@@ -93,6 +97,14 @@ def _harden(alpha: Float[np.ndarray, "h w"], amount: Float[np.ndarray, "h w"]) -
     """Steepen the matte where skin, not hair, has the edge: a faint haze there is background."""
     steep = np.clip((alpha - HAZE) / (0.9 - HAZE), 0, 1)
     return alpha + amount * (steep - alpha)
+
+
+def _strays(shown: Float[np.ndarray, "h w"], face: Float[np.ndarray, "h w"], reach: float) -> Float[np.ndarray, "h w"]:
+    """1 further than ``reach`` from the part of a matte that is one with the face."""
+    solid = ((shown > 0.5) | (face > 0.5)).astype(np.uint8)
+    labels = cv2.connectedComponents(solid)[1]
+    whole = np.isin(labels, np.unique(labels[face > 0.5])).astype(np.uint8)
+    return 1 - blur(cv2.dilate(whole, disc(2 * reach)).astype(np.float32), reach / 3)
 
 
 def _fall(x: np.ndarray, edges: tuple[float, float]) -> np.ndarray:
