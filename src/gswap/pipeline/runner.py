@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -91,6 +93,7 @@ def run(job: Job, steps: Sequence[Step], workspace: Workspace, observer: StepObs
                 workspace.finish(step.name, key, timing, context.notes)
             timings.append(timing)
             observer.finished(timing)
+            release_memory()
         folders[step.name] = folder
         notes[step.name] = workspace.notes(step.name, key)
     return folders
@@ -104,3 +107,12 @@ def peak_memory_mb() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20) if sys.platform == "darwin" else peak / (1 << 10)
+
+
+def release_memory() -> None:
+    """Give back to the system what a step has freed: glibc keeps it, a third of a gigabyte after the swap."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)

@@ -28,7 +28,7 @@ class FitConfig:
     """Leave out every n-th frame (from n / 2) for evaluation; 0 = none."""
     emphasis: int = 3
     """How often an epoch visits frames with a blink or a wide-open mouth, which are rare."""
-    cache_megabytes: int = 128
+    cache_megabytes: int = 96
     """Memory for decoded frames."""
     checkpoint_every: int = 100
     """Steps between two checkpoints."""
