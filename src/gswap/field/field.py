@@ -151,7 +151,8 @@ class Field(nn.Module):
                 (1 on the skull, 0 at the base of the neck); ``None`` = none.
         """
         pick = lambda x: x.index_select(0, posed.visible)  # noqa: E731
-        vertices = self.moved_vertices(posed)
+        numbers = None if self.expression is None else self.expression(posed)
+        vertices = self.moved_vertices(posed, numbers)
         offset = self.offset * self.movable
         attributes = Attributes(self.bary, self.rotation, self.log_scale, offset, self.head_weight)
         placed = place(posed, vertices, attributes, correction)
@@ -159,7 +160,7 @@ class Field(nn.Module):
             *placed,
             opacities=torch.sigmoid(pick(self.opacity_logit)).clamp(max=MAX_OPACITY),
             features=F.pad(
-                self._conditioned(self._seen(posed, placed.means), condition), (0, self.channels - FEATURES)
+                self._conditioned(self._seen(posed, placed.means, numbers), condition), (0, self.channels - FEATURES)
             ),
         )
 
@@ -168,20 +169,22 @@ class Field(nn.Module):
         for name in ("features", "delta", "log_scale", "opacity_logit"):
             getattr(self, f"initial_{name}").copy_(getattr(self, name).detach())
 
-    def moved_vertices(self, posed: PosedSurface) -> Float[Tensor, "v 3"]:
-        """The posed surface with dM, camera frame, metres."""
+    def moved_vertices(self, posed: PosedSurface, numbers: Float[Tensor, "e"] | None = None) -> Float[Tensor, "v 3"]:
+        """The posed surface with dM, camera frame, metres; ``numbers`` of the expression, if they are at hand."""
         # Eq. 6 as printed adds dM to the posed vertices, where it does not turn with the head.
         delta = self.delta
         if self.expression is not None:
-            delta = delta + mixed(self.delta_modes, self.expression(posed))
+            delta = delta + mixed(self.delta_modes, self.expression(posed) if numbers is None else numbers)
         moved = delta if self.after_skinning else (posed.linear * delta[:, None, :]).sum(-1)
         return posed.vertices + moved
 
-    def _seen(self, posed: PosedSurface, means: Float[Tensor, "k 3"]) -> Float[Tensor, "k 8"]:
-        """Features of the Gaussians that face the camera."""
+    def _seen(
+        self, posed: PosedSurface, means: Float[Tensor, "k 3"], numbers: Float[Tensor, "e"] | None
+    ) -> Float[Tensor, "k 8"]:
+        """Features of the Gaussians that face the camera, in an expression."""
         features = self.features
-        if self.expression is not None:
-            features = features + mixed(self.feature_modes, self.expression(posed))
+        if numbers is not None:
+            features = features + mixed(self.feature_modes, numbers)
         features = features.index_select(0, posed.visible)
         if self.appearance == "neural":
             return features
