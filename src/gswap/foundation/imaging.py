@@ -94,6 +94,8 @@ def blend_multiband(below: FloatImage, above: FloatImage, mask: FloatMask, level
 
 
 def over(foreground: FloatImage, alpha: FloatMask, background: FloatImage) -> FloatImage:
-    """Straight-alpha ``over``."""
-    a = alpha[..., None]
-    return foreground * a + background * (1 - a)
+    """Straight-alpha ``over``: exactly the background where alpha is 0."""
+    out = foreground - background
+    out *= cv2.merge([alpha] * 3)  # twice as fast as broadcasting over the channels
+    out += background
+    return out

@@ -190,12 +190,12 @@ class EmbeddedSwapper:
                 warped = over(eyeballs.astype(np.float32), opening, warped.astype(np.float32))
             cover = matte.astype(np.float32) * np.float32(share / 255)
             weight = cover + np.float32(1e-3 * share)  # colours stay defined where no photo covers
-            colour += warped * weight[..., None]
+            colour += cv2.multiply(warped, cv2.merge([weight] * 3), dtype=cv2.CV_32F)
             total += weight
             alpha += matte.astype(np.float32) * np.float32(vote / 255)
             scale = geometry.face_width / photo.face_width
             density += np.float32(share * scale) * sampling_density(mapping)
-        return colour / total[..., None], alpha, density
+        return cv2.divide(colour, cv2.merge([total] * 3)), alpha, density
 
     def _map(self, t: int, part: Geometry, i: int) -> Float[np.ndarray, "h w 2"]:
         plan = self.plan
