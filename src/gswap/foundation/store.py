@@ -10,10 +10,10 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -71,12 +71,6 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically."""
     with atomic_path(path) as part:
         part.write_bytes(data)
-
-
-def write_with(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Let ``write`` fill an open binary file that becomes ``path`` when it succeeds."""
-    with atomic_path(path) as part, open(part, "wb") as handle:
-        write(handle)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -21,11 +21,10 @@ SIGNAL_POINTS = (
     ("lip height", 0, 17),
 )
 """Every signal is the distance between two landmarks."""
-EXPRESSION_SIGNALS = tuple(name for name, _, _ in SIGNAL_POINTS)
 
 
 def expression_signals(landmarks: Landmarks) -> Float[np.ndarray, "... 7"]:
-    """The signals in units of the outer-eye-corner distance of the same image, in the order of EXPRESSION_SIGNALS."""
+    """The signals in units of the outer-eye-corner distance of the same image, in the order of SIGNAL_POINTS."""
     xy = landmarks[..., :2]
     distances = [np.linalg.norm(xy[..., a, :] - xy[..., b, :], axis=-1) for _, a, b in SIGNAL_POINTS]
     return np.stack(distances, -1) / eye_distance(landmarks)[..., None]

@@ -232,9 +232,9 @@ def _surface(person: Person, p: Points, label: np.ndarray, kind: Material, verti
         centre = vertices[: len(part)][part == kind].mean(0)
         return materials.eye(person, p, label, kind, centre)
     if kind == Material.TONGUE:
-        return materials.tongue(person, p, label)
+        return materials.tongue(p, label)
     if kind == Material.TEETH:
-        return materials.teeth(person, p, label)
+        return materials.teeth(p, label)
     if kind == Material.HAT:
         return materials.hat(person, p, label)
     return materials.cloth(person, p, label, collar=kind == Material.COLLAR)

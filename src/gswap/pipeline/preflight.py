@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from gswap.foundation import weights
@@ -33,19 +32,8 @@ HEADROOM = 1.2
 _MIB = 1 << 20
 
 
-@dataclass(frozen=True)
-class Preflight:
-    """What the checks found out."""
-
-    info: VideoInfo
-    frames: int
-    record: consent.ConsentRecord
-    disk_bytes: int
-    """Estimated need of the workspace."""
-
-
-def preflight(job: Job) -> Preflight:
-    """Refuse what cannot work, before hours are spent. Nothing is written.
+def preflight(job: Job) -> consent.ConsentRecord:
+    """Refuse what cannot work, before hours are spent; returns the consent record. Nothing is written.
 
     Raises:
         GswapError: The first thing that is not right, in one sentence.
@@ -93,9 +81,8 @@ def preflight(job: Job) -> Preflight:
         watermark=job.watermark,
         target=hash_file(job.target),
     )
-    need = disk_need(info, stop - first)
-    check_disk(job.work, need)
-    return Preflight(info, stop - first, record, need)
+    check_disk(job.work, disk_need(info, stop - first))
+    return record
 
 
 def disk_need(info: VideoInfo, frames: int) -> int:

@@ -141,7 +141,7 @@ def score_extremes(
             analysis = understanding.analyse(job, observer)
             folders = rendered(job, observer)
             methods: list[Result] = [JobResult("ours", folders, analysis.clip, reference=folders)]
-            methods += make_baselines(("clone", "per-frame"), analysis, pair, observer)
+            methods += make_baselines(("clone", "per-frame"), analysis, pair)
             truth = TrueVideo(_present(pair.truth), analysis.clip.info, pair.truth_masks)
             scored.append(run.score_pair(case.name, analysis, methods, truth, tools, options, observer))
     remarks = [f"{c.name}: yaw to {c.motion.yaw:g} degrees, tempo {c.motion.tempo:g}." for c in cases]

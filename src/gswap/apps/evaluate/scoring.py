@@ -142,7 +142,7 @@ def score(samples: Iterable[Sample], count: int, photos: SourceFaces, tools: Ins
             found.append((shown.rgb, points))
             _read_face(rows, shown, points, sample, mine, photos, tools)
             _read_motion(rows, shown, box, tools)
-            _read_truth(rows, shown, sample, where, box, tools)
+            _read_truth(rows, shown, sample, where, tools)
             _read_generated(rows, shown)
             change.add(sample, shown, where)
         parameters.add(sample.rgb, sample.landmarks, found)
@@ -217,7 +217,7 @@ def _read_motion(rows: _Rows, shown: Shown, box: Box, tools: Instruments) -> Non
     rows.add(residual=motion_residual(shown.before, shown.rgb, box), consistency=float(consistency(*pair)[0]))
 
 
-def _read_truth(rows: _Rows, shown: Shown, sample: Sample, where: Regions, box: Box, tools: Instruments) -> None:
+def _read_truth(rows: _Rows, shown: Shown, sample: Sample, where: Regions, tools: Instruments) -> None:
     if sample.truth is None:
         return
     for name in ("head", "seam", "outside"):
