@@ -38,6 +38,7 @@ def preflight(job: Job) -> consent.ConsentRecord:
     Raises:
         GswapError: The first thing that is not right, in one sentence.
     """
+    check_options(job)
     if job.device == "cuda":
         check_cuda()
     check_parts(job.parts)
@@ -83,6 +84,21 @@ def preflight(job: Job) -> consent.ConsentRecord:
     )
     check_disk(job.work, disk_need(info, stop - first))
     return record
+
+
+def check_options(job: Job) -> None:
+    """Refuse settings of stages that a job sets by itself: they would be ignored.
+
+    Raises:
+        UsageError: There is one.
+    """
+    fit, swap = job.settings.fit, job.settings.swap
+    for name, given, usual, option in (
+        ("fit.seed", fit.seed, type(fit).seed, "--seed"),
+        ("swap.mouth", swap.mouth, type(swap).mouth, "--mouth"),
+    ):
+        if given != usual:
+            raise UsageError(f"Expected {option} {given}, found --{name} {given}.", hint=f"Give {option} instead.")
 
 
 def disk_need(info: VideoInfo, frames: int) -> int:
