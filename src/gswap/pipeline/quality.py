@@ -14,7 +14,7 @@ from gswap.foundation.protocols import Embedder
 from gswap.foundation.store import read_body_track, read_face_track
 from gswap.foundation.types import ImageStore, Progress, RgbImage, no_progress
 from gswap.metrics.expression import difference, expression_signals
-from gswap.metrics.flicker import NOISE_LEVELS, motion_residual
+from gswap.metrics.flicker import flicker_ratio, motion_residual
 from gswap.metrics.picture import head_box
 from gswap.perception.config import PerceptionConfig
 from gswap.perception.identity import embed as dlib_embed
@@ -155,7 +155,7 @@ def _single_looks(results: Looks, clip: Looks) -> tuple[float, float]:
 def _unrest(results: ImageStore, clip: ImageStore, t: int, points: Float[np.ndarray, "478 3"]) -> float:
     box = head_box(points, clip[t].shape[1], clip[t].shape[0])
     mine, theirs = (motion_residual(store[t - 1], store[t], box) for store in (results, clip))
-    return (mine + NOISE_LEVELS) / (theirs + NOISE_LEVELS)
+    return float(flicker_ratio(mine, theirs))
 
 
 def _lids(points: Float[np.ndarray, "n 478 3"]) -> Float[np.ndarray, "n"]:
