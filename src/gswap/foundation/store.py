@@ -140,7 +140,11 @@ class PngStore:
 
 
 def encode_png(image: np.ndarray, level: int = 1) -> bytes:
-    """Image -> PNG bytes (deterministic)."""
+    """Image -> PNG bytes (deterministic).
+
+    Raises:
+        StorageError: The encoder refuses it.
+    """
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     ok, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, level])
