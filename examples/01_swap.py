@@ -17,7 +17,7 @@ class Printer(gswap.StepObserver):
 
     def started(self, step: str, number: int, count: int) -> None:
         """Called when a step begins."""
-        print(f"{number + 1}/{count} {step}")
+        print(f"{number}/{count} {step}")
 
 
 def main(folder: Path, config: DemoConfig) -> gswap.SwapResult:

@@ -20,7 +20,7 @@ def main(folder: Path, size: int = 384) -> SyntheticFrame:
     pose = Pose(yaw=20, pitch=-5, actions={"jawOpen": 0.4, "mouthSmileLeft": 0.6, "mouthSmileRight": 0.6})
     frame = render(person, pose, make_scene(3), size)
     marked = frame.rgb.astype(float)
-    marked[..., 0] += 60 * frame.masks.head
+    marked[..., 0] += 60 / 255 * frame.masks.head
     x, y = frame.landmarks[:, :2].round().astype(int).T.clip(0, size - 1)
     marked[y, x] = (0, 255, 0)
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ pytest.importorskip("diffusers")
 from gswap.apps.bench.paper import run
 from gswap.apps.bench.paper_config import PaperBenchConfig
 from gswap.apps.cli.main import run as main
-from gswap.foundation.errors import InputError
+from gswap.foundation.errors import UsageError
 
 
 def test_it_times_the_three_stages():
@@ -30,11 +30,11 @@ def test_the_whole_unet_can_be_timed_from_the_command_line(capsys):
 
 
 def test_nonsense_is_refused():
-    with pytest.raises(InputError, match="positive"):
+    with pytest.raises(UsageError, match="positive"):
         run(PaperBenchConfig(frames=0))
-    with pytest.raises(InputError, match="multiple of 64"):
+    with pytest.raises(UsageError, match="multiple of 64"):
         run(PaperBenchConfig(side=100))
-    with pytest.raises(InputError, match="nothing"):
+    with pytest.raises(UsageError, match="nothing"):
         run(PaperBenchConfig(method="none"))
-    with pytest.raises(InputError, match="real weights"):
+    with pytest.raises(UsageError, match="real weights"):
         run(PaperBenchConfig(random_weights=False))

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from gswap.apps.bench import splat
-from gswap.foundation.errors import InputError
+from gswap.foundation.errors import UsageError
 
 pytest.importorskip("gswap.native._native", reason="the native kernels are not built")
 
@@ -32,5 +32,5 @@ def test_a_small_scene_reports_every_number_of_threads():
 
 
 def test_nothing_to_time_is_refused():
-    with pytest.raises(InputError, match="positive"):
+    with pytest.raises(UsageError, match="positive"):
         splat.run(splat.SplatBenchConfig(repeats=0))

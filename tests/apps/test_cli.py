@@ -85,3 +85,21 @@ def test_consent_is_written_checked_and_never_replaced(tmp_path, capsys):
     assert str(dt.date.today().year + 1) in capsys.readouterr().out or dt.date.today().month == 1
     assert run(["consent", "new", "-o", str(tmp_path / "b.toml")]) == 78
     assert "no name for the source person" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--group", "beard"], "--groups"),
+        (["--variant", "ours"], "--ablations"),
+        (["--synthetic"], "--ablations"),
+        (["--full"], "--extremes"),
+        (["--tally", "answers.json"], "--study"),
+        (["--baseline", "clone", "--speed"], "--baseline"),
+        (["--pairs", "pairs", "--truth", "truth.mp4"], "found both"),
+        ([], "--pairs"),
+    ],
+)
+def test_evaluate_refuses_options_that_would_do_nothing(options, named, capsys):
+    assert run(["evaluate", *options]) == 2
+    assert named in capsys.readouterr().err

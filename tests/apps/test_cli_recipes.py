@@ -60,6 +60,11 @@ def test_the_quality_keeps_what_the_recipe_says_about_the_fit(parse):
     assert parse("--quality", "best").settings.fit.fine_steps == 2700
 
 
+def test_an_option_of_the_fit_keeps_the_quality(parse):
+    fit = parse("--quality", "best", "--fit.hold-out", "5", "--fit.coarse-steps", "100").settings.fit
+    assert (fit.hold_out, fit.coarse_steps, fit.fine_steps) == (5, 100, 2700)
+
+
 def test_the_literal_recipe_takes_the_formulas_as_printed():
     settings = recipe_defaults("paper-literal").settings
     assert settings.fit.paper_literal and settings.diffusion.background == "generated"

@@ -130,7 +130,7 @@ def test_comparators_and_ablations_need_consent(pair, tmp_path: Path) -> None:
         require_consent(replace(pair, consent=None))
     require_consent(pair)
     with pytest.raises(UsageError, match="clone"):
-        make_baselines(["magic"], None, pair, StepObserver())  # type: ignore[arg-type]
+        make_baselines(["magic"], None, pair)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- variants

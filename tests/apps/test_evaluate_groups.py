@@ -5,7 +5,7 @@ import pytest
 
 from gswap.apps.evaluate.groups import GROUPS, black_and_white, choose, tinted
 from gswap.apps.evaluate.synthetic import SyntheticCase, make_pair
-from gswap.foundation.errors import InputError
+from gswap.foundation.errors import UsageError
 from gswap.media.stills import find_photos, load_photo
 from gswap.people.motion import MotionConfig
 from gswap.people.scene import make_scene
@@ -16,7 +16,7 @@ from gswap.pipeline.observer import StepObserver
 def test_groups_are_chosen_by_name():
     assert choose(()) == GROUPS
     assert [g.name for g in choose(("beard", "usual"))] == ["beard", "usual"]
-    with pytest.raises(InputError, match="found 'tall'"):
+    with pytest.raises(UsageError, match="found 'tall'"):
         choose(("tall",))
     names = [case.name for group in GROUPS for case in group.cases]
     assert len(set(names)) == len(names)

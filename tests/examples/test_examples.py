@@ -24,7 +24,10 @@ def load(name: str) -> ModuleType:
 def test_the_synthetic_person_is_where_its_mask_says(tmp_path: Path) -> None:
     frame = load("02_synthetic_person").main(tmp_path, size=128)
     with Image.open(tmp_path / "person.png") as picture:
-        assert picture.size == (256, 128)
+        plain, marked = np.split(np.asarray(picture, float), 2, axis=1)
+    shown = ~(marked == (0, 255, 0)).all(-1)  # all but the landmarks
+    expected = np.floor((plain[..., 0] + frame.masks.head * (60 / 255)).clip(0, 255))
+    assert np.abs(marked[..., 0] - expected)[shown].max() <= 1 and plain.shape == (128, 128, 3)
     outside = frame.masks.person == 0
     assert np.array_equal(frame.rgb[outside], frame.plate[outside])
 

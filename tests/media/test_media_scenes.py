@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gswap.foundation.types import Shot
-from gswap.media.scenes import ShotDetector, is_duplicate
+from gswap.media.scenes import ShotDetector, is_duplicate, scan
 
 
 def scene(seed: int, hue: tuple[int, int, int]) -> np.ndarray:
@@ -103,3 +103,11 @@ def test_duplicates() -> None:
     assert not is_duplicate(a, b)
     assert not is_duplicate(a, window(FIRST, 4))
     assert not is_duplicate(a, a[:50])
+
+
+def test_a_scan_finds_cuts_and_repeats_in_one_pass() -> None:
+    frames = [window(FIRST, i // 2) for i in range(20)] + [window(SECOND, i) for i in range(12)]
+    found, duplicate = scan(iter(frames))
+    assert found == (Shot(0, 20), Shot(20, 32))
+    np.testing.assert_array_equal(np.flatnonzero(duplicate), np.arange(1, 20, 2))
+    assert scan([])[0] == () and scan([])[1].shape == (0,)

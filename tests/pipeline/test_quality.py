@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gswap.perception.refine import MEASURING
-from gswap.pipeline.quality import _lids, _single_looks
+from gswap.pipeline.quality import SAMPLES, _lids, _single_looks, spread
 
 
 def faces(openings: np.ndarray) -> np.ndarray:
@@ -36,3 +36,10 @@ def test_single_looks_show_the_detectors_noise():
 def test_too_few_looks_say_nothing():
     assert np.isnan(_single_looks({0: faces(np.ones(8))}, {0: faces(np.ones(8))})).all()
     assert np.isnan(_single_looks({t: faces(np.ones(3)) for t in range(5)}, {})).all()
+
+
+def test_measured_frames_are_spread_and_may_be_none():
+    assert spread([]) == [] and spread([7]) == [7] and spread([3, 4, 9]) == [3, 4, 9]
+    many = spread(list(range(100, 1100)))
+    assert len(many) == SAMPLES and (many[0], many[-1]) == (100, 1099)
+    assert np.ptp(np.diff(many)) <= 1

@@ -10,7 +10,7 @@ from drawn_person import HEIGHT, WIDTH, draw_person, wall
 from gswap.foundation.errors import InternalError
 from gswap.foundation.types import Shot, Window
 from gswap.segmentation.config import PlateConfig
-from gswap.segmentation.hole import clothes_mask, hole_mask, inpaint_mask, within
+from gswap.segmentation.hole import head_region, hole_mask, inpaint_mask, within
 from gswap.segmentation.plate import PlateBuilder, sample_frames
 from gswap.segmentation.registration import Scenery, camera_motion, for_opencv
 from gswap.segmentation.texture import continue_texture
@@ -54,7 +54,7 @@ def test_revealed_background_is_restored(moving_camera):
         out = plate.plate(t, frame.rgb, frame.masks, frame.landmarks)
         assert np.array_equal(out[~hole], frame.rgb[~hole])
         _, seen = plate.behind(t, frame.rgb, ~within(hole | (frame.masks.person > 50), 6))
-        torso = within(clothes_mask(frame.masks, frame.landmarks), 12)
+        torso = within(head_region(frame.masks, frame.landmarks, CFG).clothes, 12)
         inner = within(~hole, 3)
         revealed = hole & seen & ~torso & ~inner & (np.arange(HEIGHT)[:, None] < 110)
         assert revealed.sum() > 500

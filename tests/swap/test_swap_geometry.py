@@ -99,7 +99,6 @@ def test_alignment_of_similar_faces_is_exact(model, clip):
     found = align(face, true(face))
     assert found.scale == pytest.approx(true.scale, abs=1e-9)
     assert np.allclose(found.rotation, true.rotation, atol=1e-9) and np.allclose(found.offset, true.offset, atol=1e-9)
-    assert np.allclose(found.inverse(found(face)), face)
 
 
 def test_a_person_keeps_their_own_expression(model, clip):

@@ -11,15 +11,14 @@
     ├── StorageError (74)          reading or writing failed midway: disk full, I/O error
     ├── BusyError (75)             somebody else holds what is needed: try again later
     ├── PermissionDeniedError (77) the file system says no
-    ├── ConfigError (78)           consent, weights, device: the set-up refuses the job
-    │   ├── ConsentError
-    │   ├── DeviceError
-    │   ├── MissingExtraError
-    │   └── WeightsError
-    └── InterruptedJobError (130)  stopped by the user; the workspace resumes
+    └── ConfigError (78)           consent, weights, device: the set-up refuses the job
+        ├── ConsentError
+        ├── DeviceError
+        ├── MissingExtraError
+        └── WeightsError
 
 Every message says what was expected, what was found, in which file, and what to do. The library raises; only
-``gswap.apps`` prints and exits.
+``gswap.apps`` prints and exits. An interrupt (Ctrl-C, SIGTERM) stays a ``KeyboardInterrupt``, exit code 130.
 """
 
 from __future__ import annotations
@@ -130,9 +129,3 @@ class MissingExtraError(ConfigError):
 
 class WeightsError(ConfigError):
     """Weights are not there, are not the ones that are known, could not be fetched, or may not be used for this."""
-
-
-class InterruptedJobError(GswapError):
-    """Stopped by the user; the workspace can be resumed."""
-
-    exit_code = 130

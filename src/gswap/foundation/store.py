@@ -10,10 +10,10 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -71,12 +71,6 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically."""
     with atomic_path(path) as part:
         part.write_bytes(data)
-
-
-def write_with(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Let ``write`` fill an open binary file that becomes ``path`` when it succeeds."""
-    with atomic_path(path) as part, open(part, "wb") as handle:
-        write(handle)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -146,7 +140,11 @@ class PngStore:
 
 
 def encode_png(image: np.ndarray, level: int = 1) -> bytes:
-    """Image -> PNG bytes (deterministic)."""
+    """Image -> PNG bytes (deterministic).
+
+    Raises:
+        StorageError: The encoder refuses it.
+    """
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     ok, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, level])

@@ -15,7 +15,6 @@ Conventions, stated once for the whole package:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -352,6 +351,3 @@ class JobNotes:
 
     warnings: tuple[str, ...] = ()
     advice: tuple[str, ...] = field(default=())
-
-
-FrameIterator = Iterator[VideoFrame]

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gswap.foundation.types import RgbImage, Shot
 
@@ -109,6 +110,18 @@ class ShotDetector:
             return True
         near = [changes[i, 1] for i in range(max(place - _NEAR, 0), min(place + _NEAR + 1, len(changes))) if i != place]
         return bool(near) and structure > _JUMP_STANDS_OUT * max(near)
+
+
+def scan(images: Iterable[RgbImage]) -> tuple[tuple[Shot, ...], Bool[np.ndarray, "t"]]:
+    """The shots of a clip, and which of its frames repeat the one before, in one pass over its frames in order."""
+    detector = ShotDetector()
+    duplicate: list[bool] = []
+    previous: RgbImage | None = None
+    for rgb in images:
+        detector.feed(rgb)
+        duplicate.append(previous is not None and is_duplicate(previous, rgb))
+        previous = rgb
+    return detector.shots(), np.array(duplicate, bool)
 
 
 def is_duplicate(previous: RgbImage, rgb: RgbImage) -> bool:

@@ -82,7 +82,7 @@ class VideoWriter:
         self._durations: dict[int, int] = {}
         self._closed = False
         try:
-            self._container = self._open(options, metadata or {})
+            self._container = self._open(metadata or {})
             self._stream = self._add_video(options)
             self._sound = self._add_sound(audio_from, first, stop, options) if audio_from else None
         except (FFmpegError, OSError) as error:
@@ -136,7 +136,7 @@ class VideoWriter:
             raise InternalError(f"Expected {self._expected} frames to be written, got {self._written}.", path=self.path)
         self._verify()
 
-    def _open(self, options: EncodeConfig, metadata: Mapping[str, str]) -> OutputContainer:
+    def _open(self, metadata: Mapping[str, str]) -> OutputContainer:
         flags = {"fflags": "+bitexact"}
         if self.plan.muxer in ("mp4", "mov"):
             tagged = self._info.color != ColorTags()

@@ -29,45 +29,8 @@ def motion_residual(
     return float(np.abs(following.astype(np.float32) - moved.astype(np.float32)).mean())
 
 
-class Flicker:
-    """Flicker of a result against its target, frame by frame, in constant memory. 1 = as calm as the target.
-
-    Call :meth:`restart` at a cut: the frame after it is not compared with the one before.
-    """
-
-    def __init__(self) -> None:
-        self._result: np.ndarray | None = None
-        self._target: np.ndarray | None = None
-        self._sums = np.zeros(2)
-        self._count = 0
-
-    def add(self, result: UInt8[np.ndarray, "h w 3"], target: UInt8[np.ndarray, "h w 3"], box: Box) -> None:
-        """Take the next frame of both clips; ``box`` is the head's, in this frame."""
-        if self._result is not None and self._target is not None:
-            self._sums += (motion_residual(self._result, result, box), motion_residual(self._target, target, box))
-            self._count += 1
-        self._result, self._target = result, target
-
-    def restart(self) -> None:
-        """Forget the last frame."""
-        self._result = self._target = None
-
-    @property
-    def ratio(self) -> float:
-        """(mean residual of the result + 0.5) / (that of the target + 0.5); NaN before the second frame."""
-        if self._count == 0:
-            return float("nan")
-        result, target = self._sums / self._count
-        return float((result + NOISE_LEVELS) / (target + NOISE_LEVELS))
-
-
-def flicker(
-    result: Float[np.ndarray, "t h w 3"] | list[np.ndarray],
-    target: Float[np.ndarray, "t h w 3"] | list[np.ndarray],
-    boxes: list[Box],
-) -> float:
-    """:class:`Flicker` of whole clips held in memory."""
-    measure = Flicker()
-    for a, b, box in zip(result, target, boxes, strict=True):
-        measure.add(a, b, box)
-    return measure.ratio
+def flicker_ratio(
+    result: float | Float[np.ndarray, "t"], target: float | Float[np.ndarray, "t"]
+) -> float | Float[np.ndarray, "t"]:
+    """Flicker of a result by its residuals and the target's: 1 = as calm as the target."""
+    return (result + NOISE_LEVELS) / (target + NOISE_LEVELS)

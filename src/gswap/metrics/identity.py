@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float
-
-
-@dataclass(frozen=True)
-class IdentityScore:
-    """Mean distances over a clip. NaN where there was nothing to measure."""
-
-    source: float
-    """To the nearest photo of the source person; low = like the source."""
-    target: float
-    """To the target person in the same frame; high = unlike the target."""
-    calibrated: float
-    """1 = as near to the photos as they are to each other, 0 = as far as the target person is."""
 
 
 def identity_distance(
@@ -35,21 +21,20 @@ def typical_distance(embeddings: Float[np.ndarray, "n d"]) -> float:
     return float(np.median(np.linalg.norm(embeddings[first] - embeddings[second], axis=1)))
 
 
-def identity_score(
-    result: Float[np.ndarray, "t d"], target: Float[np.ndarray, "t d"], photos: Float[np.ndarray, "n d"]
-) -> IdentityScore:
-    """Judge a swap by the embeddings of result and target frames and of the source photos.
+def calibrated_similarity(
+    distances: Float[np.ndarray, "t"], people: Float[np.ndarray, "k"], photos: Float[np.ndarray, "n d"]
+) -> Float[np.ndarray, "t"]:
+    """1 = as near to the photos as they are to each other, 0 = as far as the target person is.
 
-    Rows with NaN (no face found) are left out. ``calibrated`` is (d_diff - d) / (d_diff - d_same) with d_same the
-    photos' own median distance and d_diff the mean distance of the target's frames to the nearest photo; it is NaN
-    for a single photo.
+    (d_diff - d) / (d_diff - d_same) with d_same the photos' own median distance and d_diff the mean of ``people``; NaN
+    for a single photo, whose spread is unknown.
+
+    Args:
+        distances: Of the result's frames to the nearest photo.
+        people: Of the target's frames to the nearest photo; NaN where no face was found.
+        photos: Embeddings of the source photos.
     """
-    known = np.isfinite(result).all(1) & np.isfinite(target).all(1)
-    if not known.any():
-        return IdentityScore(float("nan"), float("nan"), float("nan"))
-    source = float(identity_distance(result[known], photos).mean())
-    other = float(np.linalg.norm(result[known] - target[known], axis=1).mean())
-    different = float(identity_distance(target[known], photos).mean())
-    same = typical_distance(photos)
-    span = different - same
-    return IdentityScore(source, other, (different - source) / span if span > 0 else float("nan"))
+    known = people[np.isfinite(people)]
+    different = float(known.mean()) if len(known) else float("nan")
+    span = different - typical_distance(photos)
+    return (different - distances) / span if span > 0 else np.full(len(distances), np.nan)

@@ -47,23 +47,12 @@ def head_box(landmarks: Float[np.ndarray, "n d"], width: int, height: int) -> Bo
     )
 
 
-def psnr(result: np.ndarray, reference: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of 8-bit pictures; infinite for equal ones."""
-    error = float(np.mean((result.astype(np.float64) - reference.astype(np.float64)) ** 2))
-    return float("inf") if error == 0 else 10 * np.log10(PEAK**2 / error)
-
-
-def ssim(result: np.ndarray, reference: np.ndarray) -> float:
-    """Structural similarity of 8-bit pictures, in [-1, 1], 1 = equal (Wang et al. 2004).
+def ssim_map(result: np.ndarray, reference: np.ndarray) -> Float[np.ndarray, "hh ww"]:
+    """Structural similarity of 8-bit pictures, in [-1, 1], 1 = equal (Wang et al. 2004), of every window.
 
     Luma of RGB; Gaussian window of 11 pixels, sigma 1.5; only windows that lie inside the picture (at least 11x11)
-    count.
+    count: the map is smaller than the picture by five pixels on each side.
     """
-    return float(ssim_map(result, reference).mean())
-
-
-def ssim_map(result: np.ndarray, reference: np.ndarray) -> Float[np.ndarray, "hh ww"]:
-    """:func:`ssim` of every window; the map is smaller than the picture by five pixels on each side."""
     a, b = _luma(result), _luma(reference)
     mean_a, mean_b = _window(a), _window(b)
     var_a = _window(a * a) - mean_a**2
@@ -113,37 +102,6 @@ def outside_change(
         if untouched.any():
             worst = max(worst, int(np.abs(a.astype(np.int64) - b.astype(np.int64))[untouched].max()))
     return worst
-
-
-class MeanFidelity:
-    """PSNR and SSIM over a clip, frame by frame, in constant memory.
-
-    PSNR is that of the mean squared error over all frames (so equal frames do not make it infinite); SSIM is the mean.
-    """
-
-    def __init__(self) -> None:
-        self._error = 0.0
-        self._ssim = 0.0
-        self._count = 0
-
-    def add(self, result: np.ndarray, reference: np.ndarray) -> None:
-        """Take one frame, or its head box."""
-        self._error += float(np.mean((result.astype(np.float64) - reference.astype(np.float64)) ** 2))
-        self._ssim += ssim(result, reference)
-        self._count += 1
-
-    @property
-    def psnr(self) -> float:
-        """dB; NaN before the first frame."""
-        if self._count == 0:
-            return float("nan")
-        mean = self._error / self._count
-        return float("inf") if mean == 0 else 10 * float(np.log10(PEAK**2 / mean))
-
-    @property
-    def ssim(self) -> float:
-        """In [-1, 1]; NaN before the first frame."""
-        return self._ssim / self._count if self._count else float("nan")
 
 
 def _luma(image: np.ndarray) -> Float[np.ndarray, "h w"]:

@@ -34,7 +34,11 @@ def render_motion(
 
 
 def join_tracks(frames: list[SyntheticFrame]) -> BodyTrack:
-    """The truth of several frames of one person as one track."""
+    """The truth of several frames of one person as one track.
+
+    Raises:
+        UsageError: There is no frame.
+    """
     if not frames:
         raise UsageError("Expected at least one frame to join, got none.")
     tracks = [f.track for f in frames]

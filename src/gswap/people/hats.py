@@ -60,7 +60,7 @@ def make_hat(figure: Figure, kind: HatKind) -> HatMesh:
     vertices, faces, above = _dome(figure, kind)
     if kind == "beanie":
         return HatMesh(vertices, faces, above)
-    peak, peak_faces = _peak(figure, vertices[:COLUMNS])
+    peak, peak_faces = _peak(vertices[:COLUMNS])
     return HatMesh(
         np.concatenate([vertices, peak]),
         np.concatenate([faces, peak_faces + len(vertices)]),
@@ -139,7 +139,7 @@ def _radius(figure: Figure, centre: np.ndarray):
     return radius
 
 
-def _peak(figure: Figure, edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _peak(edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A curved sheet that begins at the front of the edge."""
     angle = np.linspace(-PEAK_HALF_ANGLE, PEAK_HALF_ANGLE, PEAK_COLUMNS)
     grid = np.linspace(-180, 180, COLUMNS, endpoint=False)

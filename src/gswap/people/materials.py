@@ -180,7 +180,7 @@ def eye(person: Person, p: Points, label: np.ndarray, material: Material, centre
     )
 
 
-def tongue(person: Person, p: Points, label: np.ndarray) -> Surface:
+def tongue(p: Points, label: np.ndarray) -> Surface:
     """The tongue: wet and dim."""
     n = len(p.rows)
     return Surface(
@@ -189,7 +189,7 @@ def tongue(person: Person, p: Points, label: np.ndarray) -> Surface:
     )  # fmt: skip
 
 
-def teeth(person: Person, p: Points, label: np.ndarray) -> Surface:
+def teeth(p: Points, label: np.ndarray) -> Surface:
     """Teeth with gaps between them, darker towards the sides, in a strip of gum."""
     x, gum = p.rest[:, 0], p.column(Column.EXTRA)
     across = x * 140

@@ -65,7 +65,11 @@ class SyntheticFrame:
 
 
 def true_track(person: Person, pose: Pose, scene: Scene, width: int, height: int) -> BodyTrack:
-    """The pose as the body model's parameters in the scene's camera: a track of one image."""
+    """The pose as the body model's parameters in the scene's camera: a track of one image.
+
+    Raises:
+        UsageError: The pose has a facial action that the body does not know.
+    """
     figure, model = person.figure, person.model
     torso = angles_to_matrix(pose.torso_yaw, 0, pose.torso_roll)
     neck = angles_to_rotvec(pose.yaw, pose.pitch, pose.roll)
@@ -232,9 +236,9 @@ def _surface(person: Person, p: Points, label: np.ndarray, kind: Material, verti
         centre = vertices[: len(part)][part == kind].mean(0)
         return materials.eye(person, p, label, kind, centre)
     if kind == Material.TONGUE:
-        return materials.tongue(person, p, label)
+        return materials.tongue(p, label)
     if kind == Material.TEETH:
-        return materials.teeth(person, p, label)
+        return materials.teeth(p, label)
     if kind == Material.HAT:
         return materials.hat(person, p, label)
     return materials.cloth(person, p, label, collar=kind == Material.COLLAR)

@@ -234,7 +234,7 @@ def _segment(
         def stored(t: int) -> Masks:
             return Masks(*(stores[name][t] for name in ("head", "neck", "person")))
 
-        subject = _painted_subject(job, cast, swapper, image)
+        subject = _painted_subject(job, cast, swapper)
         parse = head_parser(job)
         with MediaPipeMatte() as matte:
             segmenter = subject.segmenter(image, matte)
@@ -249,7 +249,7 @@ def _segment(
     return lambda t: (stores["head"][t], stores["neck"][t])
 
 
-def _painted_subject(job: Job, cast: Cast, swapper: DiffusionSwapper, image: Callable[[int], RgbImage]) -> Subject:
+def _painted_subject(job: Job, cast: Cast, swapper: DiffusionSwapper) -> Subject:
     """The painted person: the photos' shape in the clip's poses, with the landmarks that the painter was to hit."""
     window = cast.target.window
     landmarks = np.array(cast.faces.landmarks)

@@ -57,10 +57,10 @@ class _Recorder(StepObserver):
     spent before a record turns out to be bound to other photos in the meantime.
     """
 
-    def __init__(self, inner: StepObserver, job: Job, found: checks.Preflight) -> None:
+    def __init__(self, inner: StepObserver, job: Job, record: ConsentRecord) -> None:
         self.inner = inner
         self.timings: list[StepTiming] = []
-        self.record: ConsentRecord = found.record
+        self.record = record
         self._job = job
 
     def started(self, step: str, number: int, count: int) -> None:
@@ -115,12 +115,12 @@ def run_job(job: Job, observer: StepObserver | None = None, *, signer: SigningId
         if not is_published(job, folder):
             checks.preflight(job)  # refuses: the output exists
         job = again
-    found = checks.preflight(job)
+    record = checks.preflight(job)
     identity = signer or keys.load_or_create()
     rehearse(identity)
     if job.timestamp_url is not None:
         identity = dataclasses.replace(identity, timestamp_url=job.timestamp_url)
-    recorder = _Recorder(observer or StepObserver(), job, found)
+    recorder = _Recorder(observer or StepObserver(), job, record)
     set_threads(job.threads)
     with Workspace(job.work) as workspace:
         folders = run(job, STEPS, workspace, recorder)

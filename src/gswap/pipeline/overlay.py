@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -13,17 +13,17 @@ from gswap.body.fit import fit_track
 from gswap.body.models import load_body
 from gswap.foundation.errors import OutputError
 from gswap.foundation.protocols import PersonMatte
-from gswap.foundation.types import Camera, Masks, RgbImage, Shot, Window
+from gswap.foundation.types import Camera, FaceTrack, ImageStore, Masks, Progress, RgbImage, VideoInfo, Window
 from gswap.media.encoders import check_output
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
-from gswap.media.scenes import ShotDetector, is_duplicate
+from gswap.media.scenes import scan
 from gswap.media.sequences import read_mask_sequence
 from gswap.media.write import encode_rgb
 from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.perception.clip import choose_person, find_people, follow
 from gswap.pipeline.config import Job, Settings
-from gswap.pipeline.masking import cut, subject_of
+from gswap.pipeline.masking import Subject, cut, subject_of
 from gswap.pipeline.observer import StepObserver
 from gswap.pipeline.steps.perceive import person_choice
 from gswap.pipeline.steps.track import BODY
@@ -63,61 +63,67 @@ def write_overlay(
     check_output(info, out)
     user = None if user_masks is None else read_mask_sequence(user_masks, info.frame_count, (info.width, info.height))
 
-    def images() -> Iterator[RgbImage]:
-        with VideoReader(info) as reader:
-            for frame in reader.frames():
-                yield frame.rgb
-
-    def report(step: str):
+    def report(step: str) -> Progress:
         return lambda done, total, note="": observer.progress(step, done, total, note)
 
-    detector, duplicate, previous = ShotDetector(), [], None
-    for image in images():
-        detector.feed(image)
-        duplicate.append(previous is not None and is_duplicate(previous, image))
-        previous = image
-    shots: tuple[Shot, ...] = detector.shots()
-    people = find_people(images, info.frame_count, shots, settings.perceive, progress=report("faces"))
-    index, identity = person_choice(Job((clip,), clip, out, clip, out, person=person))
-    chosen = choose_person(people, settings.perceive, index=index, identity=identity)
-    faces = follow(
-        images,
-        chosen,
-        size=(info.width, info.height),
-        shots=shots,
-        duplicate=np.asarray(duplicate, bool),
-        cfg=settings.perceive,
-        progress=report("landmarks"),
-    )
+    faces = _followed(info, Job((clip,), clip, out, clip, out, person=person, settings=settings), report)
     model = load_body(BODY)
     body = fit_track(faces, model, settings.track, progress=report("fit"))
-    rest = model.rest(body.shape)
-
     subject = subject_of(faces, body, model, settings.segment)
-
-    def drawn(matte: PersonMatte) -> Iterator[RgbImage]:
-        wanted = set(subject.color_frames())
-        looks = {t: cut(image, subject.window, t) for t, image in enumerate(images()) if t in wanted}
-        segmenter = subject.segmenter(looks.__getitem__, matte)
-        last: dict[int, Masks] = {}
-        for t, image in enumerate(images()):
-            observer.progress("draw", t + 1, info.frame_count, "")
-            if not subject.usable(t):
-                yield image
-                continue
-            sample = subject.sample(t, cut(image, subject.window, t), matte)
-            masks = subject.mask(t, segmenter, sample, last.__getitem__)
-            if user is not None:
-                masks = with_user_head(masks, cut(user[t], subject.window, t))
-            last = {t: masks}
-            camera = Camera(float(body.focal[t]), info.width / 2, info.height / 2, info.width, info.height)
-            mesh = model.pose(body, rest, t)
-            picture = draw_overlay(image, mesh, model, camera, faces.landmarks[t], float(body.confidence[t]))
-            draw_masks(picture, masks, subject.window, t)
-            yield picture
-
     with MediaPipeMatte() as matte:
-        encode_rgb(out, drawn(matte), info.frame_rate, audio_from=clip if info.has_audio else None)
+        pictures = _drawn(info, subject, matte, user, report("draw"))
+        encode_rgb(out, pictures, info.frame_rate, audio_from=clip if info.has_audio else None)
+
+
+def _images(info: VideoInfo) -> Iterator[RgbImage]:
+    """A new pass over the clip."""
+    with VideoReader(info) as reader:
+        for frame in reader.frames():
+            yield frame.rgb
+
+
+def _followed(info: VideoInfo, job: Job, report: Callable[[str], Progress]) -> FaceTrack:
+    """The face of the chosen person."""
+    cfg = job.settings.perceive
+    shots, duplicate = scan(_images(info))
+    people = find_people(lambda: _images(info), info.frame_count, shots, cfg, progress=report("faces"))
+    index, identity = person_choice(job)
+    return follow(
+        lambda: _images(info),
+        choose_person(people, cfg, index=index, identity=identity),
+        size=(info.width, info.height),
+        shots=shots,
+        duplicate=duplicate,
+        cfg=cfg,
+        progress=report("landmarks"),
+    )
+
+
+def _drawn(
+    info: VideoInfo, subject: Subject, matte: PersonMatte, user: ImageStore | None, progress: Progress
+) -> Iterator[RgbImage]:
+    """The clip with everything drawn on it; ``user`` holds head masks that are shown in the place of ours."""
+    body, window = subject.body, subject.window
+    wanted = set(subject.color_frames())
+    looks = {t: cut(image, window, t) for t, image in enumerate(_images(info)) if t in wanted}
+    segmenter = subject.segmenter(looks.__getitem__, matte)
+    last: dict[int, Masks] = {}
+    for t, image in enumerate(_images(info)):
+        progress(t + 1, info.frame_count, "")
+        if not subject.usable(t):
+            yield image
+            continue
+        sample = subject.sample(t, cut(image, window, t), matte)
+        masks = subject.mask(t, segmenter, sample, last.__getitem__)
+        if user is not None:
+            masks = with_user_head(masks, cut(user[t], window, t))
+        last = {t: masks}
+        camera = Camera(float(body.focal[t]), info.width / 2, info.height / 2, info.width, info.height)
+        mesh = subject.model.pose(body, subject.rest, t)
+        landmarks, trust = subject.faces.landmarks[t], float(body.confidence[t])
+        picture = draw_overlay(image, mesh, subject.model, camera, landmarks, trust)
+        draw_masks(picture, masks, window, t)
+        yield picture
 
 
 def draw_masks(image: RgbImage, masks: Masks, window: Window, t: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from gswap.foundation import weights
@@ -33,23 +32,13 @@ HEADROOM = 1.2
 _MIB = 1 << 20
 
 
-@dataclass(frozen=True)
-class Preflight:
-    """What the checks found out."""
-
-    info: VideoInfo
-    frames: int
-    record: consent.ConsentRecord
-    disk_bytes: int
-    """Estimated need of the workspace."""
-
-
-def preflight(job: Job) -> Preflight:
-    """Refuse what cannot work, before hours are spent. Nothing is written.
+def preflight(job: Job) -> consent.ConsentRecord:
+    """Refuse what cannot work, before hours are spent; returns the consent record. Nothing is written.
 
     Raises:
         GswapError: The first thing that is not right, in one sentence.
     """
+    check_options(job)
     if job.device == "cuda":
         check_cuda()
     check_parts(job.parts)
@@ -93,9 +82,23 @@ def preflight(job: Job) -> Preflight:
         watermark=job.watermark,
         target=hash_file(job.target),
     )
-    need = disk_need(info, stop - first)
-    check_disk(job.work, need)
-    return Preflight(info, stop - first, record, need)
+    check_disk(job.work, disk_need(info, stop - first))
+    return record
+
+
+def check_options(job: Job) -> None:
+    """Refuse settings of stages that a job sets by itself: they would be ignored.
+
+    Raises:
+        UsageError: There is one.
+    """
+    fit, swap = job.settings.fit, job.settings.swap
+    for name, given, usual, option in (
+        ("fit.seed", fit.seed, type(fit).seed, "--seed"),
+        ("swap.mouth", swap.mouth, type(swap).mouth, "--mouth"),
+    ):
+        if given != usual:
+            raise UsageError(f"Expected {option} {given}, found --{name} {given}.", hint=f"Give {option} instead.")
 
 
 def disk_need(info: VideoInfo, frames: int) -> int:

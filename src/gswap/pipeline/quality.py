@@ -14,7 +14,8 @@ from gswap.foundation.protocols import Embedder
 from gswap.foundation.store import read_body_track, read_face_track
 from gswap.foundation.types import ImageStore, Progress, RgbImage, no_progress
 from gswap.metrics.expression import difference, expression_signals
-from gswap.metrics.flicker import NOISE_LEVELS, motion_residual
+from gswap.metrics.flicker import flicker_ratio, motion_residual
+from gswap.metrics.identity import identity_distance, typical_distance
 from gswap.metrics.picture import head_box
 from gswap.perception.config import PerceptionConfig
 from gswap.perception.identity import embed as dlib_embed
@@ -81,12 +82,9 @@ def measure(
     drive = read_body_track(folders["retrack"] / "drive.safetensors")
     count = len(faces)
     target = segment.load_target(folders, count)
-    rendered = [t for t in np.flatnonzero(faces.valid & drive.valid) if render.is_rendered(folders, int(t))]
-    chosen = np.asarray(rendered, int)[np.unique(np.linspace(0, max(len(rendered) - 1, 0), SAMPLES).astype(int))]
-    rendered_set = {int(t) for t in rendered}
-    if not rendered:
-        chosen = np.zeros(0, int)
-    tracked = {int(t): target.window.to_work(int(t), faces.landmarks[t]) for t in chosen}
+    usable = np.flatnonzero(faces.valid & drive.valid).tolist()
+    rendered = [t for t in usable if render.is_rendered(folders, t)]
+    tracked = {t: target.window.to_work(t, faces.landmarks[t]) for t in spread(rendered)}
     results = _Results(folders, count)
     seen = look_often(results, tracked, cfg, looks=MEASURING, progress=progress)
     # The clip's faces are read in the same way as the results': an unchanged clip has no error.
@@ -101,7 +99,7 @@ def measure(
         mine = embed(results[t], points)
         theirs = embed(target.rgb[t], hints[t])
         targets.append(theirs)
-        source[t] = np.linalg.norm(photos - mine, axis=1).min()
+        source[t] = identity_distance(mine, photos)
         other[t] = np.linalg.norm(theirs - mine)
     expression, pose = blank.copy(), blank.copy()
     lid, mouth = float("nan"), float("nan")
@@ -115,19 +113,18 @@ def measure(
         lid = _correlation(_lids(a), _lids(b))
         mouth = _correlation(mouth_gap(a), mouth_gap(b))
         once, repeat = _single_looks(seen, known)
-    starts = {shot.start for shot in faces.shots}
+    starts, before = {shot.start for shot in faces.shots}, set(rendered)
     flicker = blank.copy()
     for t in found:
-        if t - 1 in rendered_set and t not in starts:
+        if t - 1 in before and t not in starts:
             flicker[t] = _unrest(results, target.rgb, t, hints[t])
-    pairs = np.linalg.norm(photos[:, None] - photos[None], axis=-1)[np.triu_indices(len(photos), 1)]
     people = np.linalg.norm(np.asarray(targets)[:, None] - photos[None], axis=-1) if targets else np.array([np.nan])
     return Quality(
         measured=np.asarray(sorted(found), int),
         identity_source=source,
         identity_target=other,
         people_distance=float(np.median(people)),
-        photos_distance=float(np.median(pairs)) if len(pairs) else float("nan"),
+        photos_distance=typical_distance(photos),
         expression=expression,
         pose=pose,
         flicker=flicker,
@@ -137,6 +134,12 @@ def measure(
         lid_correlation_once=once,
         lid_repeat=repeat,
     )
+
+
+def spread(frames: list[int]) -> list[int]:
+    """At most :data:`SAMPLES` of the frames, the first and the last among them."""
+    numbers = np.unique(np.linspace(0, len(frames) - 1, SAMPLES).astype(int)) if frames else ()
+    return [frames[i] for i in numbers]
 
 
 def _single_looks(results: Looks, clip: Looks) -> tuple[float, float]:
@@ -155,7 +158,7 @@ def _single_looks(results: Looks, clip: Looks) -> tuple[float, float]:
 def _unrest(results: ImageStore, clip: ImageStore, t: int, points: Float[np.ndarray, "478 3"]) -> float:
     box = head_box(points, clip[t].shape[1], clip[t].shape[0])
     mine, theirs = (motion_residual(store[t - 1], store[t], box) for store in (results, clip))
-    return (mine + NOISE_LEVELS) / (theirs + NOISE_LEVELS)
+    return float(flicker_ratio(mine, theirs))
 
 
 def _lids(points: Float[np.ndarray, "n 478 3"]) -> Float[np.ndarray, "n"]:

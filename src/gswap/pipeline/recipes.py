@@ -84,13 +84,12 @@ def recipe_job(recipe: Recipe, **fields: Any) -> Job:
 
 
 def with_quality(settings: Settings, recipe: Recipe, quality: Quality) -> Settings:
-    """The settings with the fit's effort set by name; a fit that the user has configured stays as it is."""
-    if quality == "standard" or settings.fit != recipe_defaults(recipe).settings.fit:
-        return settings
+    """The settings with the fit's effort set by name; what the user has set differently from the recipe stays."""
     effort, usual = preset(quality), preset("standard")
+    own, recipes = settings.fit, recipe_defaults(recipe).settings.fit
     changed = {
         f.name: getattr(effort, f.name)
         for f in dataclasses.fields(effort)
-        if getattr(effort, f.name) != getattr(usual, f.name)
+        if getattr(effort, f.name) != getattr(usual, f.name) and getattr(own, f.name) == getattr(recipes, f.name)
     }
-    return dataclasses.replace(settings, fit=dataclasses.replace(settings.fit, **changed))
+    return dataclasses.replace(settings, fit=dataclasses.replace(own, **changed))

@@ -45,7 +45,6 @@ class StepContext:
     fingerprints: dict[str, str]
     notes: dict[str, Any] = field(default_factory=dict)
     """JSON-able facts for the report; must not depend on time or machine."""
-    earlier_notes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def plan(job: Job, steps: Sequence[Step]) -> dict[str, str]:
@@ -67,7 +66,6 @@ def run(job: Job, steps: Sequence[Step], workspace: Workspace, observer: StepObs
     prints = plan(job, steps)
     faults = FaultPlan.from_environment()
     folders: dict[str, Path] = {}
-    notes: dict[str, dict[str, Any]] = {}
     timings: list[StepTiming] = []
     for number, step in enumerate(steps, 1):
         key = prints[step.name]
@@ -83,9 +81,7 @@ def run(job: Job, steps: Sequence[Step], workspace: Workspace, observer: StepObs
                 faults.strike(name)
                 observer.progress(name, done, total, note)
 
-            context = StepContext(
-                job, folder, dict(folders), progress, tuple(timings), prints, earlier_notes=dict(notes)
-            )
+            context = StepContext(job, folder, dict(folders), progress, tuple(timings), prints)
             wall, cpu = time.perf_counter(), time.process_time()
             with workspace.disk_errors():
                 step.run(context)
@@ -95,7 +91,6 @@ def run(job: Job, steps: Sequence[Step], workspace: Workspace, observer: StepObs
             observer.finished(timing)
             release_memory()
         folders[step.name] = folder
-        notes[step.name] = workspace.notes(step.name, key)
     return folders
 
 

@@ -22,11 +22,12 @@ from filelock import FileLock, Timeout
 from gswap.foundation.errors import BusyError, GswapError, InputError
 from gswap.foundation.store import read_json, remove_parts, storage_error, write_json
 from gswap.foundation.types import StepTiming
+from gswap.output.purge import MARKER_NAME
 
 STEP_NAMES = ("ingest", "perceive", "track", "segment", "swap", "retrack", "fit", "render", "deliver")
 """The steps in order (a test compares them with :data:`gswap.pipeline.job.STEPS`)."""
-MARKER = "gswap-workspace.json"
-"""The file that makes a folder a workspace; ``gswap purge`` touches no other folder."""
+MARKER = MARKER_NAME
+"""The file that makes a folder a workspace."""
 _FILE_SYSTEM_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 _LOCK = "lock"
 _HOLDER = "holder.json"

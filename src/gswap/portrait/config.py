@@ -35,7 +35,7 @@ class FitConfig:
     preview_every: int = 250
     """Steps between two preview sheets."""
     seed: int = 0
-    """Seed of the initial weights, of the points on the eyeballs and of the order of frames."""
+    """Seed of the initial weights, of the points on the eyeballs and of the order of frames. A job takes `--seed`."""
 
     # ---- field
     region: Literal["head", "upper-body"] = "head"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import nn
+from torch import Tensor, nn
 
 from gswap.field.geometry import TrackGeometry
 from gswap.field.regularise import MeshLaplacian, Neighbours, limit_growth
@@ -45,9 +45,11 @@ EXPRESSION_FRAMES = 64
 RUN, PASSES = 8, 2
 """Frames that are visited in turns, and how often, before the next ones are read."""
 REGULARISE_EVERY = 4
+"""Steps between two looks at the regularisers."""
 REGULARISE_MODES_EVERY = 16
-"""They are eleven times as many."""
+"""The same for what changes with the expression: eleven times as many numbers."""
 PERCEPTUAL_EVERY = 4
+"""Steps between two looks of the perceptual loss, from a third of the fit on."""
 BLINK, JAW_OPEN = ("eyeBlinkLeft", "eyeBlinkRight"), "jawOpen"
 BLINK_LEVEL, JAW_LEVEL, RARE = 0.35, 0.15, 0.25
 """Actions from which a frame counts as a blink or a wide mouth; what a larger share of frames does is not rare."""
@@ -99,21 +101,12 @@ def fit_portrait(
     geometry = TrackGeometry(portrait.surface, portrait.binding, drive, model)
     laplacian, neighbours = MeshLaplacian(portrait.surface), Neighbours(portrait.surface, portrait.binding)
 
-    expression = portrait.network.field.expression
-    if expression is not None and not curve.frames and start is None:
-        unique = np.unique(chosen)
-        picked = unique[np.unique(np.linspace(0, len(unique) - 1, EXPRESSION_FRAMES).round().astype(int))]
-        expression.learn([geometry[int(t)] for t in picked])
-
-    divisor = cfg.divisor(*target.window.size)
-    frames = _frames(target, swap, drive, divisor, cfg)
+    frames = _frames(target, swap, drive, cfg.divisor(*target.window.size), cfg)
     if not curve.frames:
-        unique = np.unique(chosen)
-        few = unique[:: max(len(unique) // COLOR_FRAMES, 1)].tolist()
-        pictures = (HeadPicture(t, swap.head[t], window_camera(target, drive, t)) for t in few)
-        if start is None and cfg.outline and cfg.vertex_offsets:
-            begin_at_outline(portrait, outline_offsets(portrait.surface, model, drive, pictures))
+        if start is None:
+            _begin_with_track(portrait, model, geometry, target, swap, drive, np.unique(chosen))
         mark_hair(portrait, model, drive)
+        few = _few(np.unique(chosen))
         begin_with_pictures(portrait, model, geometry, frames, few, rasterize, keep=start is not None)
     guiding = None if enlarged is None else GuidingFrames(enlarged, target, swap, drive, cfg)
     total = cfg.coarse_steps + cfg.fine_steps
@@ -127,11 +120,7 @@ def fit_portrait(
         frame = frames[t]
         rendering = _render(portrait, geometry, frame, t, rasterize)
         losses = image_losses(rendering, frame)
-        loss = losses.total(cfg)
-        if step % REGULARISE_EVERY == 0:
-            loss = loss + REGULARISE_EVERY * field_losses(portrait.network.field, laplacian, neighbours, cfg)
-        if cfg.expressions and step % REGULARISE_MODES_EVERY == 0:
-            loss = loss + REGULARISE_MODES_EVERY * mode_losses(portrait.network.field, laplacian, cfg)
+        loss = _regularised(losses.total(cfg), step, portrait, laplacian, neighbours)
         if perceptual is not None and step >= total // 3 and step % PERCEPTUAL_EVERY == 0:
             loss = loss + cfg.weight_perceptual * perceptual(rendering.image, frame.image)
         if guiding is not None and is_guided(step, total):
@@ -151,6 +140,43 @@ def fit_portrait(
             on_preview(done, _sheet(portrait, geometry, frames, np.unique(chosen), rasterize))
         progress(done, total, f"loss {curve.terms[-1][0]:.4f}")
     return portrait
+
+
+# ---------------------------------------------------------------- where it begins, what holds it
+def _few(frames: Int[np.ndarray, "n"]) -> list[int]:
+    """The frames that the fit begins from."""
+    return frames[:: max(len(frames) // COLOR_FRAMES, 1)].tolist()
+
+
+def _begin_with_track(
+    portrait: Portrait,
+    model: BodyModel,
+    geometry: TrackGeometry,
+    target: TargetSet,
+    swap: SwapSet,
+    drive: BodyTrack,
+    frames: Int[np.ndarray, "n"],
+) -> None:
+    """What a new portrait takes from the clip before it sees a colour: the expression's components, the outline."""
+    cfg, expression = portrait.cfg, portrait.network.field.expression
+    if expression is not None:
+        picked = frames[np.unique(np.linspace(0, len(frames) - 1, EXPRESSION_FRAMES).round().astype(int))]
+        expression.learn([geometry[int(t)] for t in picked])
+    if cfg.outline and cfg.vertex_offsets:
+        pictures = (HeadPicture(t, swap.head[t], window_camera(target, drive, t)) for t in _few(frames))
+        begin_at_outline(portrait, outline_offsets(portrait.surface, model, drive, pictures))
+
+
+def _regularised(
+    loss: Tensor, step: int, portrait: Portrait, laplacian: MeshLaplacian, neighbours: Neighbours
+) -> Tensor:
+    """The loss with the regularisers, which are due every few steps only and weigh the more for it."""
+    field, cfg = portrait.network.field, portrait.cfg
+    if step % REGULARISE_EVERY == 0:
+        loss = loss + REGULARISE_EVERY * field_losses(field, laplacian, neighbours, cfg)
+    if cfg.expressions and step % REGULARISE_MODES_EVERY == 0:
+        loss = loss + REGULARISE_MODES_EVERY * mode_losses(field, laplacian, cfg)
+    return loss
 
 
 # ---------------------------------------------------------------- which frame, at what rate

@@ -54,6 +54,9 @@ def orbit_track(drive: BodyTrack, t: int, yaw: Sequence[float], pitch: Sequence[
         t: Its frame.
         yaw: Degrees about the vertical, positive = the face turns towards the image's right.
         pitch: Degrees, positive = the face turns down. As many as ``yaw``.
+
+    Raises:
+        UsageError: There are not.
     """
     if len(yaw) != len(pitch):
         raise UsageError(f"Expected as many yaw as pitch angles, found {len(yaw)} and {len(pitch)}.")

@@ -51,11 +51,6 @@ class HeadRegion:
     """Face unit in pixels."""
 
 
-def clothes_mask(masks: Masks, landmarks: Float[np.ndarray, "478 3"]) -> Bool[np.ndarray, "h w"]:
-    """The person's pixels below the jaw that are neither head nor neck."""
-    return _clothes(masks, face_axes(landmarks, masks.person.shape)[0], face_unit(landmarks))
-
-
 def _clothes(masks: Masks, height: Float[np.ndarray, "h w"], unit: float) -> Bool[np.ndarray, "h w"]:
     rest = cv2.subtract(cv2.subtract(masks.person, masks.head), masks.neck)
     clothes = ((rest > 127) & (height < _SHOULDER_HEIGHT)).astype(np.uint8)

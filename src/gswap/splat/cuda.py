@@ -23,7 +23,12 @@ FAR = 1e10
 
 
 def require() -> None:
-    """Raise where there is no CUDA device, or gsplat is not installed."""
+    """Refuse to go on where splatting cannot work.
+
+    Raises:
+        DeviceError: There is no CUDA device.
+        MissingExtraError: gsplat is not installed.
+    """
     if not torch.cuda.is_available():
         raise DeviceError(
             "The rasteriser 'cuda' needs a CUDA device; torch finds none.",

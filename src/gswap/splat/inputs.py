@@ -41,7 +41,11 @@ def check(means: Any, quats: Any, scales: Any, opacities: Any, features: Any, ca
 
 
 def check_camera(camera: Camera) -> None:
-    """Refuse a camera that has no image or no focal length."""
+    """Refuse a camera that has no image or no focal length.
+
+    Raises:
+        InputError: With what was expected and what was found.
+    """
     if not (0 < camera.width <= MAX_SIDE and 0 < camera.height <= MAX_SIDE):
         raise InputError(
             f"Rasteriser: the image should be 1 to {MAX_SIDE} pixels wide and high, "

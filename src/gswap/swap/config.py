@@ -122,13 +122,13 @@ class RelightConfig:
     hard_light: tuple[float, float] = (0.12, 0.28)
     """Standard deviations of the target's shading (log) between which its light goes from soft to hard."""
     hard_exposure: float = 0.9
-    """:attr:`exposure` in hard light."""
+    """The exposure in hard light."""
     hard_shading: float = 0.9
-    """:attr:`shading` in hard light."""
+    """The shading in hard light."""
     hard_outside: float = 0.85
-    """:attr:`shading_outside` in hard light: it falls on hair and ears, too."""
+    """The shading outside the face in hard light: it falls on hair and ears, too."""
     hard_scale: float = 0.14
-    """:attr:`shading_scale` in hard light, whose shadows have edges."""
+    """The scale of shading in hard light, whose shadows have edges."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class SwapConfig:
 
     mouth: MouthSource = "target"
     """Where the inside of the mouth comes from when no photo is open enough: the photo's own teeth at their natural
-    size over a painted cavity, the target's mouth, or a wholly painted one."""
+    size over a painted cavity, the target's mouth, or a wholly painted one. A job takes `--mouth`."""
     crop: tuple[float, float, float] = (1.0, 1.0, 0.9)
     """Head crop around the face mesh: sideways in fw; up and down in fh."""
     calibrate: bool = True

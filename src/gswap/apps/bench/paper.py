@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gswap.apps.bench.paper_config import PaperBenchConfig
-from gswap.foundation.errors import InputError
+from gswap.foundation.errors import UsageError
 
 SD15_CHANNELS = (320, 640, 1280, 1280)
 TINY_CHANNELS = (8, 8, 16, 16)
@@ -38,18 +38,18 @@ def run(cfg: PaperBenchConfig, say: Callable[[str], None] = lambda line: None) -
         peak memory in GiB.
 
     Raises:
-        InputError: A number is not positive, or real weights are asked for.
+        UsageError: A number is not positive, or real weights are asked for.
         DeviceError: There is no CUDA device.
         MissingExtraError: diffusers is not installed.
     """
     if min(cfg.frames, cfg.photos, cfg.tune_steps, cfg.batches, cfg.batch, cfg.fit_steps) < 1:
-        raise InputError("bench paper: frames, photos, steps and batches should be positive.")
+        raise UsageError("bench paper: frames, photos, steps and batches should be positive.")
     if cfg.side < 64 or cfg.side % 64:
-        raise InputError(f"bench paper: expected a side that is a multiple of 64, found {cfg.side}.")
+        raise UsageError(f"bench paper: expected a side that is a multiple of 64, found {cfg.side}.")
     if cfg.method == "none":
-        raise InputError("bench paper: there is nothing to time in a training of nothing.")
+        raise UsageError("bench paper: there is nothing to time in a training of nothing.")
     if not cfg.random_weights:
-        raise InputError("bench paper: real weights are timed by a job itself.", hint="Leave --no-random-weights out.")
+        raise UsageError("bench paper: real weights are timed by a job itself.", hint="Leave --no-random-weights out.")
     if cfg.device == "cuda":
         from gswap.pipeline.preflight import check_cuda
 

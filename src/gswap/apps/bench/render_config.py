@@ -11,9 +11,9 @@ class RenderBenchConfig:
     """What to time."""
 
     portrait: Path | None = None
-    """A fitted portrait; with ``--work`` its last one is the default. Neither: one is made of a synthetic person."""
+    """A fitted portrait; with `--work` its last one is the default. Neither: one is made of a synthetic person."""
     work: Path | None = None
-    """The workspace of a swap: its track moves the portrait over its plates. Needed with ``--portrait``."""
+    """The workspace of a swap: its track moves the portrait over its plates. Needed with `--portrait`."""
     size: int = 512
     """Width and height of the pictures, pixels."""
     texels: tuple[int, ...] = (350, 192, 510)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gswap.foundation.errors import InputError
+from gswap.foundation.errors import UsageError
 from gswap.foundation.types import Camera
 
 CAMERA_DISTANCE = 5.0
@@ -49,11 +49,11 @@ def run(cfg: SplatBenchConfig) -> dict[str, Any]:
         outputs and gradients.
 
     Raises:
-        InputError: A size is not positive.
+        UsageError: A number is not positive.
         DeviceError: The native kernel is not built.
     """
     if min(cfg.size, cfg.gaussians, cfg.channels, cfg.repeats, *cfg.threads) < 1:
-        raise InputError("bench splat: size, gaussians, channels, repeats and threads should be positive.")
+        raise UsageError("bench splat: size, gaussians, channels, repeats and threads should be positive.")
     import torch
 
     from gswap.splat import cpu, reference

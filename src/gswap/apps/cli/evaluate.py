@@ -66,8 +66,8 @@ class Evaluate:
     speed: bool = False
     """Time every comparator and ours on this machine (Table I)."""
     full: bool = False
-    """With --ablations, --extremes and --groups: the clips as they are and every step, instead of 256 pixels, a few
-    frames and a short fit."""
+    """With --ablations, --extremes, --groups and --speed: the clips as they are and every step, instead of 256 pixels,
+    a few frames and a short fit."""
     study: Path | None = None
     """Make a blinded page for a user study (Table III) of the given results in this folder."""
     tally: tuple[Path, ...] = ()
@@ -83,6 +83,7 @@ class Evaluate:
         """Do it."""
         from gswap.apps.evaluate.run import Options, evaluate
 
+        self._refuse_idle()
         options = Options(frames=self.frames, threads=self.threads)
         if self.study is not None:
             return self._study(self.study, terminal)
@@ -90,6 +91,21 @@ class Evaluate:
             return self._own(options, terminal)
         page = evaluate(self._pairs(), self.out, options, terminal, self.baseline)
         return self._show(page, terminal)
+
+    def _refuse_idle(self) -> None:
+        """Refuse options that would do nothing beside the others."""
+        own = self.ablations or self.extremes or self.groups or self.speed
+        for option, given, needs, there in (
+            ("--group", self.group, "--groups", self.groups),
+            ("--variant", self.variant, "--ablations", self.ablations),
+            ("--synthetic", self.synthetic, "--ablations", self.ablations),
+            ("--full", self.full, "--ablations, --extremes, --groups or --speed", own),
+            ("--tally", self.tally, "--study", self.study is not None),
+        ):
+            if given and not there:
+                raise UsageError(f"{option} does nothing without {needs}.", hint="Give that, or leave it out.")
+        if self.baseline and (own or self.study is not None):
+            raise UsageError("--baseline does nothing beside --ablations, --extremes, --groups, --speed and --study.")
 
     def _own(self, options: Options, terminal: Terminal) -> int:
         """What makes our own results first."""
@@ -138,8 +154,13 @@ class Evaluate:
         from gswap.apps.evaluate.layout import Pair, read_pairs
 
         if self.pairs is not None:
-            if self.target is not None or self.method or self.source:
-                raise UsageError("Expected either --pairs, or --target, --source and --method; found both.")
+            of_one = (self.target, self.truth, self.truth_masks, self.consent, self.work, self.person)
+            if self.method or self.source or {*of_one, self.start, self.end} != {None}:
+                raise UsageError(
+                    "Expected either --pairs, or --target, --source, --method and what else is said of one pair; "
+                    "found both.",
+                    hint="docs/evaluation.md shows where a folder of pairs has the truth and the consent.",
+                )
             return read_pairs(self.pairs)
         if self.target is None or not self.source:
             raise UsageError("Expected --target and --source, or --pairs.")

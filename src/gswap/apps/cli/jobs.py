@@ -20,7 +20,6 @@ from gswap.pipeline.recipes import recipe_defaults, with_quality
 if TYPE_CHECKING:
     from gswap.apps.cli.console import Terminal
 
-Paths = Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
 Verbose = Annotated[bool, tyro.conf.arg(aliases=["-v"])]
 
 

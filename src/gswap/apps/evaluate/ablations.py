@@ -22,7 +22,7 @@ from gswap.apps.evaluate.synthetic import EXTREMES, SyntheticCase, make_pair
 from gswap.apps.evaluate.truth import TrueVideo
 from gswap.apps.evaluate.unsteady import unsteady_step
 from gswap.apps.evaluate.variants import VARIANTS, Variant, base_job
-from gswap.foundation.errors import InputError
+from gswap.foundation.errors import UsageError
 from gswap.pipeline.config import Job
 from gswap.pipeline.job import STEPS, set_threads
 from gswap.pipeline.observer import StepObserver
@@ -60,7 +60,7 @@ def ablate(
 
     Raises:
         ConsentError: A pair has no record that covers it.
-        InputError: There is no such variant.
+        UsageError: There is no such variant.
     """
     chosen = _chosen(only)
     scored = []
@@ -84,7 +84,7 @@ def _chosen(only: Sequence[str]) -> list[Variant]:
     possible = [v for v in VARIANTS if v.needs != "diffusion" or _weights_are_here()]
     unknown = sorted(set(only) - {v.name for v in VARIANTS})
     if unknown:
-        raise InputError(f"Expected a variant among {', '.join(v.name for v in VARIANTS)}, found {unknown[0]!r}.")
+        raise UsageError(f"Expected a variant among {', '.join(v.name for v in VARIANTS)}, found {unknown[0]!r}.")
     return [v for v in possible if not only or v.name in only or v is VARIANTS[0]]
 
 
@@ -141,7 +141,7 @@ def score_extremes(
             analysis = understanding.analyse(job, observer)
             folders = rendered(job, observer)
             methods: list[Result] = [JobResult("ours", folders, analysis.clip, reference=folders)]
-            methods += make_baselines(("clone", "per-frame"), analysis, pair, observer)
+            methods += make_baselines(("clone", "per-frame"), analysis, pair)
             truth = TrueVideo(_present(pair.truth), analysis.clip.info, pair.truth_masks)
             scored.append(run.score_pair(case.name, analysis, methods, truth, tools, options, observer))
     remarks = [f"{c.name}: yaw to {c.motion.yaw:g} degrees, tempo {c.motion.tempo:g}." for c in cases]

@@ -29,7 +29,6 @@ from gswap.foundation.types import BodyTrack, FaceTrack, PhotoSet, RgbImage, Sof
 from gswap.output import consent
 from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.perception.photos import perceive_photos
-from gswap.pipeline.observer import StepObserver
 from gswap.pipeline.steps import segment
 from gswap.pipeline.steps.track import BODY
 from gswap.portrait import masks
@@ -45,7 +44,7 @@ BASELINES: tuple[str, ...] = get_args(Baseline)
 Swapped = tuple[RgbImage, SoftMask]
 
 
-def make_baselines(names: Sequence[str], analysis: Analysis, pair: Pair, observer: StepObserver) -> list[Result]:
+def make_baselines(names: Sequence[str], analysis: Analysis, pair: Pair) -> list[Result]:
     """The comparators of these names, ready to make their frames.
 
     Raises:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from gswap.apps.evaluate.synthetic import SyntheticCase
-from gswap.foundation.errors import InputError
+from gswap.foundation.errors import UsageError
 from gswap.foundation.types import RgbImage
 from gswap.people.motion import MotionConfig
 
@@ -40,12 +40,12 @@ def choose(names: Sequence[str]) -> tuple[Group, ...]:
     """The groups of these names; all where none is given.
 
     Raises:
-        InputError: There is no such group.
+        UsageError: There is no such group.
     """
     known = {group.name: group for group in GROUPS}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise InputError(f"Expected a group among {', '.join(known)}, found {unknown[0]!r}.")
+        raise UsageError(f"Expected a group among {', '.join(known)}, found {unknown[0]!r}.")
     return tuple(known[name] for name in names) if names else GROUPS
 
 

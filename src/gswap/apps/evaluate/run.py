@@ -74,7 +74,7 @@ def evaluate(
             methods: list[Result] = [
                 open_result(name, path, analysis.clip, analysis.target_sha256) for name, path in pair.methods.items()
             ]
-            methods += make_baselines(baselines, analysis, pair, observer)
+            methods += make_baselines(baselines, analysis, pair)
             if not methods:
                 raise InputError(
                     f"Expected at least one result to score for the pair {pair.name!r}, found none.",

@@ -18,8 +18,8 @@ from gswap.apps.evaluate.outside import Outside, OutsideChange
 from gswap.foundation.landmarks import head_angles, lid_opening, mouth_gap
 from gswap.foundation.types import RgbImage, SoftMask
 from gswap.metrics import expression as faces
-from gswap.metrics.flicker import NOISE_LEVELS, motion_residual
-from gswap.metrics.identity import identity_distance, typical_distance
+from gswap.metrics.flicker import flicker_ratio, motion_residual
+from gswap.metrics.identity import calibrated_similarity, identity_distance, typical_distance
 from gswap.metrics.parameters import consistency, csim
 from gswap.metrics.picture import Box, head_box, iou, sharpness_ratio
 from gswap.metrics.regions import (
@@ -142,7 +142,7 @@ def score(samples: Iterable[Sample], count: int, photos: SourceFaces, tools: Ins
             found.append((shown.rgb, points))
             _read_face(rows, shown, points, sample, mine, photos, tools)
             _read_motion(rows, shown, box, tools)
-            _read_truth(rows, shown, sample, where, box, tools)
+            _read_truth(rows, shown, sample, where, tools)
             _read_generated(rows, shown)
             change.add(sample, shown, where)
         parameters.add(sample.rgb, sample.landmarks, found)
@@ -217,7 +217,7 @@ def _read_motion(rows: _Rows, shown: Shown, box: Box, tools: Instruments) -> Non
     rows.add(residual=motion_residual(shown.before, shown.rgb, box), consistency=float(consistency(*pair)[0]))
 
 
-def _read_truth(rows: _Rows, shown: Shown, sample: Sample, where: Regions, box: Box, tools: Instruments) -> None:
+def _read_truth(rows: _Rows, shown: Shown, sample: Sample, where: Regions, tools: Instruments) -> None:
     if sample.truth is None:
         return
     for name in ("head", "seam", "outside"):
@@ -292,9 +292,10 @@ def _finish(
     if tools.arcface is not None:
         series[tools.identity_measure.slot] = rows["csim"]
     else:
-        series[tools.identity_measure.slot] = _calibrated(rows["identity_source"], clip["people"][found], photos.dlib)
+        people = clip["people"][found]
+        series[tools.identity_measure.slot] = calibrated_similarity(rows["identity_source"], people, photos.dlib)
     series["residual"], series["residual_clip"] = rows["residual"], clip["residual"]
-    series["flicker"] = (rows["residual"] + NOISE_LEVELS) / (clip["residual"] + NOISE_LEVELS)
+    series["flicker"] = np.asarray(flicker_ratio(rows["residual"], clip["residual"]))
     series |= {name: rows[name] for name in rows.numbers if name.startswith(("mse_", "ssim_", "iou", "sharp_", "skin"))}
     prefix = "gmsd" if tools.perceptual is None else "lpips"
     for name in rows.numbers:
@@ -305,9 +306,8 @@ def _finish(
     residual = np.isfinite(rows["residual"]) & np.isfinite(clip["residual"])
     means["flicker"] = float("nan")
     if residual.any():
-        means["flicker"] = (rows["residual"][residual].mean() + NOISE_LEVELS) / (
-            clip["residual"][residual].mean() + NOISE_LEVELS
-        )
+        mine, theirs = (part["residual"][residual].mean() for part in (rows, clip))
+        means["flicker"] = float(flicker_ratio(mine, theirs))
     for measure, values in zip(tools.expression_measures, distances, strict=True):
         means[measure.slot] = _mean(values)
     means["lids_clip"] = float(np.std(clip["lids"]))
@@ -324,13 +324,6 @@ def _spread(values: np.ndarray, found: Bool[np.ndarray, "n"]) -> Float[np.ndarra
     out = np.full(len(found), np.nan)
     out[found] = values
     return out
-
-
-def _calibrated(distance: np.ndarray, people: np.ndarray, photos: np.ndarray) -> Float[np.ndarray, "n"]:
-    """(d_diff - d) / (d_diff - d_same); NaN for a single photo, whose spread is unknown."""
-    different, same = _mean(people), typical_distance(photos)
-    span = different - same
-    return (different - distance) / span if span > 0 else np.full(len(distance), np.nan)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -46,7 +46,7 @@ class Speed:
 
 
 def measure_speed(out: Path, options: Options, observer: StepObserver, *, full: bool) -> list[Speed]:
-    """Time all methods on a synthetic clip; writes ``speed.json`` and ``speed.md`` into ``out``."""
+    """Time all methods on a synthetic clip; writes ``speed.json``, ``speed.md`` and ``speed.html`` into ``out``."""
     pair = synthetic_pair(PLAIN, out, observer, full=full)
     job = base_job(run.analysis_job(pair, out / "work" / PLAIN.name / "speed", options), full=full)
     analysis = understanding.analyse(job, observer)

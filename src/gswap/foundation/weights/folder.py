@@ -123,7 +123,11 @@ def require(names: Iterable[str], *, commercial_only: bool = False) -> None:
 
 
 def check_licence(part: WeightSpec, *, commercial_only: bool) -> None:
-    """Refuse a part that may not be used commercially when only such parts are wanted."""
+    """Refuse a part that may not be used commercially when only such parts are wanted.
+
+    Raises:
+        WeightsError: It is such a part.
+    """
     if commercial_only and not part.commercial:
         raise WeightsError(
             f"The part {part.name} may not be used commercially ({part.licence}).",

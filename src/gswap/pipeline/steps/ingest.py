@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from gswap.foundation.store import (
     write_bytes,
     write_json,
 )
-from gswap.foundation.types import RgbImage, Shot, VideoFrame, VideoInfo
+from gswap.foundation.types import Progress, RgbImage, Shot, VideoFrame, VideoInfo
 from gswap.media.probe import is_video, probe
 from gswap.media.read import VideoReader, sample_frames
-from gswap.media.scenes import ShotDetector, is_duplicate
+from gswap.media.scenes import scan
 from gswap.media.stills import find_photos, load_photo
 from gswap.pipeline.config import Job
 from gswap.pipeline.runner import Step, StepContext
@@ -110,16 +110,8 @@ def _run(context: StepContext) -> None:
 
     info = probe(job.target, job.settings.limits)
     first, stop = trim(info, job.start, job.end)
-    detector = ShotDetector()
-    duplicate = np.zeros(stop - first, bool)
-    previous: RgbImage | None = None
     with VideoReader(info) as reader:
-        for t, frame in enumerate(reader.frames(first, stop)):
-            detector.feed(frame.rgb)
-            duplicate[t] = previous is not None and is_duplicate(previous, frame.rgb)
-            previous = frame.rgb
-            context.progress(t + 1, stop - first, "clip")
-    shots = detector.shots()
+        shots, duplicate = scan(_counted(reader.frames(first, stop), stop - first, context.progress))
     write_arrays(
         context.folder / "clip.safetensors",
         {
@@ -138,6 +130,12 @@ def _run(context: StepContext) -> None:
         "target_sha256": hash_file(job.target),
         "photo_sha256": [hash_file(p) for p in files],
     }
+
+
+def _counted(frames: Iterable[VideoFrame], total: int, progress: Progress) -> Iterator[RgbImage]:
+    for done, frame in enumerate(frames, 1):
+        yield frame.rgb
+        progress(done, total, "clip")
 
 
 def load_clip(folder: Path, job: Job) -> Clip:

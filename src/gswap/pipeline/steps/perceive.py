@@ -28,7 +28,12 @@ def _config(job: Job) -> object:
 
 
 def person_choice(job: Job) -> tuple[int | None, np.ndarray | None]:
-    """``--person`` as a number or as an identity."""
+    """``--person`` as a number or as an identity.
+
+    Raises:
+        UsageError: It is neither a number nor a file.
+        InputError: The photo cannot be used.
+    """
     if job.person is None:
         return None, None
     if job.person.isdigit():

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.spatial import KDTree
 
 from gswap.foundation.geometry import project
 from gswap.foundation.imaging import blur, disc
-from gswap.foundation.landmarks import LIP_RINGS_LOWER, LIP_RINGS_UPPER, face_triangles
+from gswap.foundation.landmarks import CHIN, FOREHEAD_TOP, LIP_RINGS_LOWER, LIP_RINGS_UPPER, face_triangles
 from gswap.foundation.raster import Fragments, rasterize
 from gswap.foundation.types import Camera
 from gswap.swap.config import MapConfig
@@ -24,6 +25,10 @@ HALF = 2
 """Smooth fields are computed at this fraction of the output's resolution."""
 SEAM = 5
 """Width of the seam between face mesh and rigid head over which the map is smoothed, pixels."""
+RIM = 0.35
+"""How far inside the skull's outline a vertex still learns from the hair's, as a share of the outline's radius."""
+LIFTED_ABOVE = 0.35
+"""Height over the chin from which vertices are lifted fully, face heights."""
 
 
 @dataclass(frozen=True)
@@ -69,23 +74,17 @@ def hair_shell(skull: Head, people: Lifted, photos: list[ReadyPhoto], cfg: MapCo
             continue
         reach = Reach.of(skull, people, i, photo)
         ratio = np.clip(reach.ratio, 1.0, cfg.shell_limit)
-        rim = np.exp(-(((1 - reach.distance / np.maximum(reach.skull[reach.direction], 1)) / 0.35) ** 2))
+        rim = np.exp(-(((1 - reach.distance / np.maximum(reach.skull[reach.direction], 1)) / RIM) ** 2))
         total += rim
         lifted += rim * ratio[reach.direction]
     face = np.nanmean(people.local[people.valid][:, :468], axis=0)
     low, high = (edge * float(np.ptp(face[:, 0])) for edge in cfg.shell_onset)
-    distance = _nearest_distance(skull.vertices, face)
-    chin, top = face[152, 1], face[10, 1]
-    above = np.clip((chin - skull.vertices[:, 1]) / (0.35 * (chin - top)), 0, 1)  # below the jaw nothing is lifted
+    distance = KDTree(face).query(skull.vertices)[0]
+    chin, top = face[CHIN, 1], face[FOREHEAD_TOP, 1]
+    above = np.clip((chin - skull.vertices[:, 1]) / (LIFTED_ABOVE * (chin - top)), 0, 1)  # 0 below the jaw
     weight = np.clip((distance - low) / (high - low), 0, 1) * above
     scale = 1 + (lifted / total - 1) * weight
     return Head(skull.centre + radial * scale[:, None], skull.faces, skull.centre)
-
-
-def _nearest_distance(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    from scipy.spatial import KDTree
-
-    return KDTree(others).query(points)[0]
 
 
 def build_geometry(

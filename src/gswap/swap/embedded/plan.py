@@ -87,51 +87,43 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
     Raises:
         InputError: No frame, or no photo, has a face.
     """
-    frames = lift(inputs.target_faces, inputs.target_body, inputs.model, inputs.target.window)
-    everyone = lift(inputs.photo_faces, inputs.photo_body, inputs.model)
-    if not frames.valid.any():
-        raise InputError("Expected a face in the target, found none in any frame.")
-    if not everyone.valid.any():
-        raise InputError("Expected a face in the source photos, found none.", hint="Add a photo that shows the face.")
-    numbers = np.flatnonzero(everyone.valid)
-    people, images = _subset(everyone, numbers), _subset_photos(inputs.photos, numbers)
+    frames, people, images, numbers = _read(inputs)
     shots = inputs.target_faces.shots
     runs = valid_runs(frames.valid, shots)
     first = leaders(np.asarray(inputs.target_faces.duplicate), runs)  # a repeated frame must stand still
     local = smooth_in_shots(frames.local, frames.valid, shots, cfg.retarget.smoothing)[first]
-    target_neutral = neutral_face(frames, cfg.retarget)
-    source_neutral = neutral_face(people, cfg.retarget)
+    target_neutral, source_neutral = (neutral_face(who, cfg.retarget) for who in (frames, people))
     to_target = align(source_neutral, target_neutral)
     neutral = to_target(source_neutral)
     posed = retarget(local, target_neutral, neutral, cfg.retarget)
-    seen_angle = view_angles(people, frames, to_target).min(1)
+
     everybody, pictures = people, images
     if cfg.select.mirror:
         everybody = join_people(people, mirror_people(people, mirrored_landmarks(inputs.model)))
         pictures = _join_photos(images, mirror_photos(images))
     mirrored = np.arange(len(everybody.valid)) >= len(numbers)
-    looks = (_look_of_frames(inputs.target, frames, local, runs), _look_of_photos(pictures, everybody))
-    widest = float(np.nanmax(face_width(frames.image)))
+    width = cfg.map.photo_margin * float(np.nanmax(face_width(frames.image)))
     skull = _skull(inputs.model, inputs.photo_body.shape)
-    whole = ready_photos(images, people, cfg.map.photo_margin * widest)
-    usual = usual_reach(skull, people, whole, mirrored)
-    own = None if usual is None else usual[: len(whole)]
-    leaks = np.tile(leakage(whole, skull, people, own), 2)[: len(mirrored)]
-    views = Views(view_angles(everybody, frames, to_target), mirrored, leaks)
+    outlines = _outlines(skull, people, ready_photos(images, people, width), mirrored, cfg)
+    looks = (_look_of_frames(inputs.target, frames, local, runs), _look_of_photos(pictures, everybody))
+    views = Views(view_angles(everybody, frames, to_target), mirrored, outlines.leaks)
     choice = choose(posed.local, to_target(everybody.local), neutral, views, looks, runs, cfg.select)
     kept = np.flatnonzero((choice.base + choice.eyes + choice.mouth)[frames.valid].max(0) > 0)
     choice, looks = choice.columns(kept).rows(first), (looks[0].rows(first), looks[1].rows(kept))
     everybody, pictures = _subset(everybody, kept), _subset_photos(pictures, kept)
+
     complexion = _complexion(inputs.target, frames)
     light = for_light(cfg.relight, light_hardness(_sampled(inputs.target, frames), cfg.relight))
-    ready = ready_photos(pictures, everybody, cfg.map.photo_margin * widest)
-    ready = without_leaks(ready, skull, everybody, None if usual is None else usual[kept])
+    usual = None if outlines.usual is None else outlines.usual[kept]
+    ready = without_leaks(ready_photos(pictures, everybody, width), skull, everybody, usual)
     ready, grey, guess = coloured(ready, complexion)
     main = int(np.bincount(choice.base[frames.valid].argmax(1), minlength=len(ready)).argmax())
     photos = tuple(equalise(ready, main))
-    head_shell = hair_shell(skull, people, without_leaks(whole, skull, people, own), cfg.map)
+    own = measure_complexion(photos[main].foreground, photos[main].points)
+
     lids = _borrowed_lids(posed, everybody, source_neutral, choice)
-    teeth = looks[1].teeth
+    missing = _missing(frames, looks, lids, view_angles(people, frames, to_target).min(1), cfg)
+    teeth, shell = looks[1].teeth, outlines.shell
     return Plan(
         frames=frames,
         people=everybody,
@@ -142,22 +134,49 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
         choice=choice,
         looks=looks,
         photos=photos,
-        shell=replace(head_shell, vertices=to_target(head_shell.vertices), centre=to_target(head_shell.centre)),
-        gain=adopted_gain(
-            complexion,
-            measure_complexion(photos[main].foreground, photos[main].points),
-            light,
-        ),
+        shell=replace(shell, vertices=to_target(shell.vertices), centre=to_target(shell.centre)),
+        gain=adopted_gain(complexion, own, light),
         light=light,
         borrowed_lids=lids,
         teeth_photo=int(teeth.argmax()) if teeth.max() > SHOWS_TEETH else -1,
-        advice=(
-            *advise(_missing(frames, looks, lids, seen_angle, cfg), cfg.select),
-            *((COLOUR_ADVICE,) if grey and guess else ()),
-        ),
+        advice=advise(missing, cfg.select) + ((COLOUR_ADVICE,) if grey and guess else ()),
         long_hair=images.long_hair,
         clock=_clock(first, shots),
     )
+
+
+def _read(inputs: Inputs) -> tuple[Lifted, Lifted, PhotoSet, Int[np.ndarray, "n"]]:
+    """The faces of the frames, and of the photos that show one; these photos and their numbers among all."""
+    frames = lift(inputs.target_faces, inputs.target_body, inputs.model, inputs.target.window)
+    everyone = lift(inputs.photo_faces, inputs.photo_body, inputs.model)
+    if not frames.valid.any():
+        raise InputError("Expected a face in the target, found none in any frame.")
+    if not everyone.valid.any():
+        raise InputError("Expected a face in the source photos, found none.", hint="Add a photo that shows the face.")
+    numbers = np.flatnonzero(everyone.valid)
+    return frames, _subset(everyone, numbers), _subset_photos(inputs.photos, numbers), numbers
+
+
+@dataclass(frozen=True)
+class _Outlines:
+    """What the mattes of all photos together say about the source's head."""
+
+    usual: Float[np.ndarray, "n k"] | None
+    """Its usual reach in every picture, the mirrored ones too (:func:`usual_reach`)."""
+    leaks: Float[np.ndarray, "n"]
+    """How far each picture's matte sticks out of it (:func:`leakage`)."""
+    shell: Head
+    """The head with hair, source head frame."""
+
+
+def _outlines(
+    skull: Head, people: Lifted, photos: list[ReadyPhoto], mirrored: Bool[np.ndarray, "n"], cfg: SwapConfig
+) -> _Outlines:
+    usual = usual_reach(skull, people, photos, mirrored)
+    own = None if usual is None else usual[: len(photos)]
+    leaks = np.tile(leakage(photos, skull, people, own), 2)[: len(mirrored)]
+    shell = hair_shell(skull, people, without_leaks(photos, skull, people, own), cfg.map)
+    return _Outlines(usual, leaks, shell)
 
 
 def _clock(first: Int[np.ndarray, "t"], shots: tuple[Shot, ...]) -> Float[np.ndarray, "t"]:

@@ -63,10 +63,6 @@ class Similarity:
         """Move points into the target's head frame."""
         return self.scale * points @ self.rotation.T + self.offset
 
-    def inverse(self, points: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, "... 3"]:
-        """Move points into the source's head frame."""
-        return (points - self.offset) @ self.rotation / self.scale
-
 
 def near(points: Float[np.ndarray, "n d"], chosen: list[int], reach: float) -> Float[np.ndarray, "n"]:
     """1 at the chosen points, falling linearly to 0 at ``reach`` eye distances, in the face plane."""

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.ndimage import gaussian_filter1d
 
-from gswap.foundation.landmarks import CHIN, LIPS_OUTER, mouth_gap
+from gswap.foundation.landmarks import CHIN, LIPS_OUTER
 from gswap.swap.config import SelectConfig
 from gswap.swap.embedded.lift import Lifted, Points
 from gswap.swap.embedded.retarget import Face, Similarity, eye_region, near
@@ -225,8 +225,3 @@ def advise(missing: Missing, cfg: SelectConfig) -> tuple[str, ...]:
                 f"(frames {frames_text(frames)})"
             )
     return tuple(out)
-
-
-def photo_gaps(photos: Lifted) -> Float[np.ndarray, "n"]:
-    """Mouth gap of every photo in its own head frame."""
-    return mouth_gap(photos.local)
