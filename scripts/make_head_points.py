@@ -35,7 +35,8 @@ from gswap.perception.config import PerceptionConfig
 from make_landmark_errors import mirror_pairs
 
 ROOT = Path(__file__).resolve().parents[1] / "src/gswap"
-BASES, SHAPES = (*range(21000, 21122), *range(30000, 30053), *range(40000, 40027), *range(41000, 41024)), 8
+BASES = (*range(21000, 21122), *range(30000, 30053), *range(31000, 31064), *range(40000, 40027), *range(41000, 41024))
+SHAPES = 8
 FIRST_WIDE, WIDER = 40000, 1.7
 STUDIED, IMAGES = range(3000, 3024), 8
 JAW = tuple(i for i in OVAL if i in {58, 172, 136, 150, 149, 176, 148, CHIN, 377, 400, 378, 379, 365, 397, 288})

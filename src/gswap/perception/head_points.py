@@ -30,8 +30,8 @@ LOCAL_SCALE, LOCAL_SIZE = 56, 256
 """The same of the picture whose details are looked at around every point."""
 LOCAL_REACH, LOCAL_BLUR = 2.5, 2.2
 """Four histograms stand this many pixels above, below and beside a point; standard deviation of each one's window."""
-CELL, BINS = 8, 9
-"""Side of a histogram's cell in pixels, and number of orientations."""
+CELL, BINS, LOCAL_BINS = 8, 9, 12
+"""Side of a histogram's cell in pixels, its number of orientations (half a turn), and that of a local one (a whole)."""
 SHARPEST = 0.6
 """Histogram entries are clipped here after normalisation."""
 FLAT, LOCAL_FLAT = 0.3, 0.6
@@ -41,7 +41,6 @@ YAWS, YAW_WIDTH = np.radians([-30.0, 0.0, 30.0]), np.radians(18.0)
 NO_EAR, RIGHT_EAR, LEFT_EAR = 0, 1, 2
 STABLE = np.setdiff1d(np.arange(478), [*LIPS, *OVAL, *EYE_RIGHT, *EYE_LEFT, *IRIS_RIGHT, *IRIS_LEFT])
 """Landmarks that tell the head's pose."""
-
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,8 @@ def local_picture(image: RgbImage, frame: HeadFrame) -> np.ndarray:
 def local_features(picture: np.ndarray, points: Float[np.ndarray, "p 2"]) -> Float[np.ndarray, "f"]:
     """Four histograms around every point of the frame (after SIFT: Lowe 2004)."""
     size = LOCAL_SIZE
-    table = cv2.GaussianBlur(oriented(picture, 0.8).reshape(size, size, BINS), (0, 0), LOCAL_BLUR).reshape(-1, BINS)
+    table = oriented(picture, 0.8, 2 * np.pi, LOCAL_BINS).reshape(size, size, LOCAL_BINS)
+    table = cv2.GaussianBlur(table, (0, 0), LOCAL_BLUR).reshape(-1, LOCAL_BINS)
     corners = LOCAL_REACH * np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]])
     places = np.clip(points[:, None] * LOCAL_SCALE + corners + (size - 1) / 2, 0, size - 1.001)
     low = places.astype(np.int64)
@@ -207,7 +207,7 @@ def aligned(image: RgbImage, frame: HeadFrame, scale: float, size: int) -> np.nd
 
 def gradients(picture: np.ndarray) -> Float[np.ndarray, "n n 9"]:
     """Histograms of unsigned gradient directions per cell, normalised by their neighbourhood (after Dalal & Triggs)."""
-    table = oriented(picture, 1.0)
+    table = oriented(picture, 1.0, np.pi, BINS)
     half = CELL // 2
     n = picture.shape[0] // half
     sums = np.ascontiguousarray(table.reshape(n, half, n, half, BINS).sum((1, 3)))
@@ -217,19 +217,19 @@ def gradients(picture: np.ndarray) -> Float[np.ndarray, "n n 9"]:
     return np.minimum(cells / np.sqrt(energy + (FLAT * CELL * CELL) ** 2)[..., None], SHARPEST)
 
 
-def oriented(picture: np.ndarray, blur: float) -> Float[np.ndarray, "hw 9"]:
-    """Square root of every pixel's gradient, shared by the two bins next to its unsigned direction."""
+def oriented(picture: np.ndarray, blur: float, period: float, bins: int) -> Float[np.ndarray, "hw b"]:
+    """Square root of every pixel's gradient, shared by the two bins next to its direction modulo ``period``."""
     smooth = cv2.GaussianBlur(picture, (0, 0), blur).astype(np.float32)
     dx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=1)
     dy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=1)
     strength = np.sqrt(np.sqrt(dx * dx + dy * dy)).ravel()  # cv2.magnitude: last bit by memory
-    angle = (np.arctan2(dy, dx) % np.pi * (BINS / np.pi)).ravel()
+    angle = (np.arctan2(dy, dx) % period * (bins / period)).ravel()
     below = angle.astype(np.int64)
     share = angle - below
-    table = np.zeros((strength.size, BINS), np.float32)
+    table = np.zeros((strength.size, bins), np.float32)
     rows = np.arange(strength.size)
-    table[rows, below % BINS] = strength * (1 - share)
-    table[rows, (below + 1) % BINS] = strength * share
+    table[rows, below % bins] = strength * (1 - share)
+    table[rows, (below + 1) % bins] = strength * share
     return table
 
 
