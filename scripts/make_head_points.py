@@ -4,7 +4,7 @@ Writes the regressions of ``gswap.perception.head_points``, and where the points
 (``gswap.body.head_points``), to the package data. The people who are learnt from have the looks of some, and a shape
 drawn anew for every picture (hair, clothes and brows follow the skin); from number 40000 on their ears and skulls
 differ more than synthetic people's do, because real ones do. The errors are studied on others, from 3000; ``gswap
-bench track`` meets none of them. About fifteen minutes of rendering, kept in ``--samples``::
+bench track`` meets none of them. About half an hour of rendering, kept in ``--samples``::
 
     python scripts/make_head_points.py --samples /tmp/samples
 """

@@ -1,10 +1,10 @@
-"""Points of the head that no face landmark shows: ears, skull, and where the jaw really is.
+"""Points of the head that no face landmark shows: ears, skull, and where jaw and face really are.
 
 Perception finds them in the pixels (``perception.head_points``); here is where they lie on the body, how far off they
 are usually found, and what they tell a fit. A found point is where the point is to be expected, given the picture, so
 its error is that of an expectation: part of it is the same in all images of a person (somebody's ears under hair are
 always missed by the same amount), part changes from image to image. Both are kept as modes one standard deviation long
-and a variance of each point's own; in shares of the eye distance along axes that roll with the head.
+and a variance of each point's own; the coefficients of the person's modes are unknowns of a fit. In shares of the eye distance along axes that roll with the head.
 ``scripts/make_head_points.py`` studies them on people whose truth is known.
 """
 

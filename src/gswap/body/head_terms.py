@@ -1,4 +1,4 @@
-"""What the points of ears, skull and jaw say about one frame (see :mod:`gswap.body.head_points`)."""
+"""What the points of ears, skull, jaw and face say about one frame (see :mod:`gswap.body.head_points`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEAD_TRUST = 2.0
 
 @dataclass(frozen=True)
 class HeadTerms:
-    """What the points of ears, skull and jaw say about one frame, in shares of the eye distance."""
+    """What the points of ears, skull, jaw and face say about one frame, in shares of the eye distance."""
 
     residual: Float[np.ndarray, "2p"]
     jacobian: Float[np.ndarray, "2p n"]

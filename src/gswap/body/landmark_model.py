@@ -76,7 +76,7 @@ class FaceShape:
     missed: Float[np.ndarray, "478 3"]
     """How far the detector misses this person's landmarks; no part of the geometry."""
     head: Float[np.ndarray, "p 3"]
-    """Points of ears, skull and jaw, without offsets."""
+    """The head's other points (:mod:`gswap.body.head_points`), without offsets."""
     head_missed: Float[np.ndarray, "p 2"]
     """How far these are missed in plain view, shares of the eye distance along the head's axes in the image."""
 
