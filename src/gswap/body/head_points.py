@@ -4,7 +4,8 @@ Perception finds them in the pixels (``perception.head_points``); here is where 
 are usually found, and what they tell a fit. A found point is where the point is to be expected, given the picture, so
 its error is that of an expectation: part of it is the same in all images of a person (somebody's ears under hair are
 always missed by the same amount), part changes from image to image. Both are kept as modes one standard deviation long
-and a variance of each point's own; the coefficients of the person's modes are unknowns of a fit. In shares of the eye distance along axes that roll with the head.
+and a variance of each point's own, in shares of the eye distance along axes that roll with the head; the coefficients
+of the person's modes are unknowns of a fit.
 ``scripts/make_head_points.py`` studies them on people whose truth is known.
 """
 
