@@ -263,8 +263,8 @@ def load_finder() -> HeadPointFinder:
 def read_finder(arrays: Mapping[str, np.ndarray]) -> HeadPointFinder:
     """Stored arrays -> numbers; weights are stored as bytes with a step per column."""
     plain = {name: arrays[name].astype(np.float64) for name in ("canonical", "points", "middle")}
-    steps = {name: _read_regression(arrays, name) for name in ("head", "local")}
-    return HeadPointFinder(ear=arrays["ear"].astype(np.int64), **plain, **steps)
+    head, local = (_read_regression(arrays, name) for name in ("head", "local"))
+    return HeadPointFinder(ear=arrays["ear"].astype(np.int64), head=head, local=local, **plain)
 
 
 def _read_regression(arrays: Mapping[str, np.ndarray], name: str) -> Regression:
