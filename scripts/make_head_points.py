@@ -4,7 +4,7 @@ Writes the regressions of ``gswap.perception.head_points``, and where the points
 (``gswap.body.head_points``), to the package data. The people who are learnt from have the looks of some, and a shape
 drawn anew for every picture (hair, clothes and brows follow the skin); from number 40000 on their ears and skulls
 differ more than synthetic people's do, because real ones do. The errors are studied on others, from 3000; ``gswap
-bench track`` meets none of them. About fifteen minutes of rendering, kept in ``--samples``::
+bench track`` meets none of them. About half an hour of rendering, kept in ``--samples``::
 
     python scripts/make_head_points.py --samples /tmp/samples
 """
@@ -35,23 +35,21 @@ from gswap.perception.config import PerceptionConfig
 from make_landmark_errors import mirror_pairs
 
 ROOT = Path(__file__).resolve().parents[1] / "src/gswap"
-BASES, SHAPES = (*range(21000, 21122), *range(30000, 30053), *range(40000, 40027), *range(41000, 41024)), 8
+BASES = (*range(21000, 21122), *range(30000, 30053), *range(31000, 31064), *range(40000, 40027), *range(41000, 41024))
+SHAPES = 8
 FIRST_WIDE, WIDER = 40000, 1.7
 STUDIED, IMAGES = range(3000, 3024), 8
 JAW = tuple(i for i in OVAL if i in {58, 172, 136, 150, 149, 176, 148, CHIN, 377, 400, 378, 379, 365, 397, 288})
-EAR_POINTS, SKULL_POINTS = 12, 20
-"""On each side."""
+EAR_POINTS, SKULL_POINTS, FACE_POINTS, MIDDLE_POINTS = 12, 20, 12, 6
+"""On each side, and in the middle of the face."""
 FOLDS = 4
 RANK = 40
-HEAD_LANDMARKS, HEAD_PICTURE, HEAD_BY_YAW, HEAD_VIEW, HEAD_RIDGE = 1.0, 1.0, 0.4, 0.3, 0.3
-"""Weights of the landmarks, the histograms, their part that depends on the yaw, and the view; and the ridge."""
-EAR_PARTS, EAR_RIDGE = 200, 1.0
-STARTS, START_SIGMA = 4, 0.06
-"""Every ear is looked at from so many places around where it is thought to be (eye distances)."""
-STORED_EAR = 160
+HEAD_RIDGE, LOCAL_RIDGE = 0.3, 1.0
+BY_YAW, BY_VIEW = 0.4, 0.3
+"""Weights of what depends on the yaw, and of the view alone, against all that is seen."""
 UNSEEN = 127
 """Hair of this opacity hides an ear."""
-MODES = 12
+MODES = 16
 
 
 # ---------------------------------------------------------------- which points
@@ -75,7 +73,7 @@ class Points:
 
 
 def choose_points(model: AnnyModel) -> Points:
-    """Spread points over the ears and the skull, and take the landmarks of the jaw."""
+    """Take landmarks of the jaw and of the stable face, and spread points over the ears and the skull."""
     rest = model.rest(model.neutral_shape())
     v = rest.vertices - rest.joints[model.head_joint]
     lm = landmark_model(model)
@@ -91,16 +89,18 @@ def choose_points(model: AnnyModel) -> Points:
     left_ear = _spread(v, ears, EAR_POINTS)
     left_skull = _spread(v, np.flatnonzero(skull & (v[:, 0] > 3e-3)), SKULL_POINTS)
     corners = np.concatenate([other_side(left_ear), left_ear, left_skull, other_side(left_skull)])
-    jaw, e, s = list(JAW), EAR_POINTS, SKULL_POINTS
-    pairs = mirror_pairs(model)[jaw]
-    starts = len(jaw) + np.array([0, e, 2 * e, 2 * e + s])
+    left_face = _spread(face, finding.STABLE[face[finding.STABLE, 0] > 4e-3], FACE_POINTS)
+    pairs, middle_line = mirror_pairs(model), finding.STABLE[np.abs(face[finding.STABLE, 0]) < 1.5e-3]
+    marks = [*JAW, *_spread(face, middle_line, MIDDLE_POINTS), *left_face, *pairs[left_face]]
+    e, s = EAR_POINTS, SKULL_POINTS
+    starts = len(marks) + np.array([0, e, 2 * e, 2 * e + s])
     order = [np.arange(a, a + n) for a, n in zip(starts[[1, 0, 3, 2]], (e, e, s, s), strict=True)]
     points = Points(
-        triangles=np.concatenate([model.landmark_triangles[jaw], np.repeat(corners[:, None], 3, 1)]),
-        barycentric=np.concatenate([model.landmark_barycentric[jaw], np.tile([1.0, 0, 0], (len(corners), 1))]),
-        landmark=np.concatenate([jaw, np.full(len(corners), -1)]),
-        ear=np.repeat([0, finding.RIGHT_EAR, finding.LEFT_EAR, 0], [len(jaw), e, e, 2 * s]),
-        mirror=np.concatenate([[jaw.index(i) for i in pairs], *order]),
+        triangles=np.concatenate([model.landmark_triangles[marks], np.repeat(corners[:, None], 3, 1)]),
+        barycentric=np.concatenate([model.landmark_barycentric[marks], np.tile([1.0, 0, 0], (len(corners), 1))]),
+        landmark=np.concatenate([marks, np.full(len(corners), -1)]),
+        ear=np.repeat([0, finding.RIGHT_EAR, finding.LEFT_EAR, 0], [len(marks), e, e, 2 * s]),
+        mirror=np.concatenate([[marks.index(i) for i in pairs[marks]], *order]),
         mean=np.zeros(0),
         middle=np.array([0.0, *v[skull, 1:].mean(0)]),
     )
@@ -228,8 +228,8 @@ class Looks:
     """(n, 956): against the mean person's."""
     head: np.ndarray
     """(n, 24, 24, 9): histograms."""
-    ears: np.ndarray
-    """(n, 2, 160, 160): around the mean places of the right and the left ear."""
+    picture: np.ndarray
+    """(n, 256, 256): the head, grey."""
     base: np.ndarray
     """(n, p, 2): mean places."""
     shift: np.ndarray
@@ -254,10 +254,6 @@ def look_at(file: Path, model: AnnyModel, points: Points, bare: finding.HeadPoin
         frame = finding.head_frame(marks[:, :2].astype(np.float64), bare)
         base = frame.project(points.mean)
         seen = finding.head_features(rgb, marks, frame, bare.canonical)
-        ears = [
-            finding.aligned(rgb, frame, base[points.ear == side].mean(0), finding.EAR_SCALE, STORED_EAR)
-            for side in (1, 2)
-        ]
         cells = finding.HEAD_SIZE // finding.CELL
         rows.append(
             Looks(
@@ -265,7 +261,7 @@ def look_at(file: Path, model: AnnyModel, points: Points, bare: finding.HeadPoin
                 view=np.array([frame.yaw, frame.pitch]),
                 landmarks=seen[:956].astype(np.float32),
                 head=seen[956:].reshape(cells, cells, finding.BINS).astype(np.float16),
-                ears=np.array(ears),
+                picture=finding.local_picture(rgb, frame),
                 base=base.astype(np.float32),
                 shift=(frame.inside(pixels) - base).astype(np.float32),
                 free=free,
@@ -285,7 +281,7 @@ def mirrored(looks: Looks, points: Points, pairs: np.ndarray) -> Looks:
         view=looks.view * flip,
         landmarks=(looks.landmarks.reshape(-1, 478, 2)[:, pairs] * flip).reshape(len(looks.who), -1),
         head=looks.head[:, :, ::-1][..., bins],
-        ears=looks.ears[:, ::-1, :, ::-1],
+        picture=looks.picture[:, :, ::-1],
         base=looks.base[:, points.mirror] * flip,
         shift=looks.shift[:, points.mirror] * flip,
         free=looks.free[:, ::-1],
@@ -297,23 +293,16 @@ def learn(looks: Looks, points: Points) -> dict[str, np.ndarray]:
     """The arrays of a :class:`finding.HeadPointFinder`, but for where the points are."""
     n = len(looks.who)
     fold = np.searchsorted(np.unique(looks.who), looks.who) % FOLDS
-    target = looks.shift.reshape(n, -1).astype(np.float64)
-    head = _HeadStage(looks)
-    guess = np.empty_like(target)
-    for k in range(FOLDS):
-        guess[fold == k] = head.guess(fold != k, fold == k, target)
+    true = looks.shift.reshape(n, -1).astype(np.float64)
+    head = _Step([looks.landmarks, looks.head.reshape(n, -1)], looks.view, HEAD_RIDGE)
+    guess = head.of_strangers(fold, true)
     _report("whole head", looks, points, guess)
-    arrays = head.arrays(target)
-    start = (looks.base + guess.reshape(n, -1, 2))[:, points.ear == finding.LEFT_EAR]
-    true = (looks.base + looks.shift)[:, points.ear == finding.LEFT_EAR]
-    ears = _EarStage(looks, points, start, true)
-    left = np.empty((n, 2 * EAR_POINTS + 1))
-    for k in range(FOLDS):
-        left[fold == k] = ears.guess(fold != k, fold == k)
-    guess = guess.reshape(n, -1, 2)
-    guess[:, points.ear == finding.LEFT_EAR] += left[:, :-1].reshape(n, -1, 2)
-    _report("and the left ear", looks, points, guess.reshape(n, -1))
-    return arrays | ears.arrays()
+    places = looks.base + guess.reshape(n, -1, 2)
+    near = [finding.local_features(np.ascontiguousarray(p), at) for p, at in zip(looks.picture, places, strict=True)]
+    local = _Step([np.array(near, np.float32)], looks.view, LOCAL_RIDGE)
+    closer = np.concatenate([true - guess, looks.free], 1)
+    _report("and every point", looks, points, guess + local.of_strangers(fold, closer)[:, :-2])
+    return head.arrays("head", true) | local.arrays("local", closer)
 
 
 def _report(label: str, looks: Looks, points: Points, guess: np.ndarray) -> None:
@@ -321,129 +310,69 @@ def _report(label: str, looks: Looks, points: Points, guess: np.ndarray) -> None
     off = 100 * np.linalg.norm(looks.shift - guess.reshape(looks.shift.shape), axis=-1)
     near = np.abs(looks.view[:, 0]) < np.radians(38)
     ear, free = off[:, points.ear == finding.LEFT_EAR].mean(1), looks.free[:, 1] > 0.6
-    jaw, skull = points.landmark >= 0, (points.landmark < 0) & (points.ear == 0)
-    figures = {"jaw": off[near][:, jaw], "skull": off[near][:, skull], "seen ear": ear[near & free]}
+    jaw, marks, skull = np.isin(points.landmark, JAW), points.landmark >= 0, (points.landmark < 0) & (points.ear == 0)
+    figures = {"jaw": off[near][:, jaw], "face": off[near][:, marks & ~jaw], "skull": off[near][:, skull]}
+    figures["seen ear"] = ear[near & free]
     figures["hidden ear"] = ear[near & ~free]
     said = ", ".join(f"{name} {values.mean():.2f}" for name, values in figures.items())
     print(f"{label}, {len(looks.who)} pictures, % of the eye distance: {said}")
 
 
-class _HeadStage:
-    """Ridge regression on landmarks and histograms, each also multiplied by the shares of the yaws."""
+class _Step:
+    """Ridge regression on all that is seen, also multiplied by the shares of the yaws, and on the view."""
 
-    def __init__(self, looks: Looks) -> None:
-        n = len(looks.who)
-        yaw, pitch = looks.view.T
-        raw = np.concatenate([looks.landmarks, looks.head.reshape(n, -1)], 1).astype(np.float64)
-        self.mean = raw.mean(0)
-        self.columns = raw - self.mean
-        size = np.ones(raw.shape[1])
-        for part, weight in ((slice(0, 956), HEAD_LANDMARKS), (slice(956, None), HEAD_PICTURE)):
-            size[part] = np.sqrt(weight / np.square(self.columns[:, part]).sum(1).mean())
-        self.size = size
-        self.columns *= size
-        self.shares = np.array([finding.yaw_shares(y, finding.HEAD_YAWS, finding.HEAD_WIDTH) for y in yaw])
-        powers = np.stack([np.ones(n), yaw, pitch, yaw**2, yaw * pitch, pitch**2, yaw**3], 1)
+    def __init__(self, parts: list[np.ndarray], view: np.ndarray, ridge: float) -> None:
+        yaw, pitch = view.T
+        self.ridge = ridge
+        self.mean = np.concatenate([part.mean(0, dtype=np.float64) for part in parts])
+        self.columns = np.concatenate(parts, 1).astype(np.float64) - self.mean
+        widths = [part.shape[1] for part in parts]
+        starts = np.cumsum([0, *widths[:-1]])
+        spread = np.add.reduceat(np.square(self.columns).mean(0), starts)
+        self.size = np.repeat(1 / np.sqrt(spread), widths)
+        self.columns *= self.size
+        self.shares = np.array([finding.yaw_shares(y) for y in yaw])
+        powers = np.stack([np.ones(len(yaw)), yaw, pitch, yaw**2, yaw * pitch, pitch**2, yaw**3], 1)
         self.spread = np.concatenate([[1.0], powers[:, 1:].std(0)])
         self.view = powers / self.spread
-        plain, by_yaw = 1 - HEAD_BY_YAW, len(finding.HEAD_YAWS) * HEAD_BY_YAW
-        alike = self.columns @ self.columns.T
-        self.kernel = alike * (plain + by_yaw * self.shares @ self.shares.T) + HEAD_VIEW * self.view @ self.view.T
+        by_yaw = len(finding.YAWS) * BY_YAW * self.shares @ self.shares.T
+        self.kernel = self.columns @ self.columns.T * (1 - BY_YAW + by_yaw) + BY_VIEW * self.view @ self.view.T
 
     def dual(self, used: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Coefficients of the pictures."""
-        return np.linalg.solve(self.kernel[np.ix_(used, used)] + HEAD_RIDGE * np.eye(len(used)), target[used])
+        return np.linalg.solve(self.kernel[np.ix_(used, used)] + self.ridge * np.eye(len(used)), target[used])
 
-    def guess(self, used: np.ndarray, asked: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """For pictures that were not used."""
-        used, asked = np.flatnonzero(used), np.flatnonzero(asked)
-        mean = target[used].mean(0)
-        return self.kernel[np.ix_(asked, used)] @ self.dual(used, target - mean) + mean
+    def of_strangers(self, fold: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Guesses for every picture, learnt from the other folds."""
+        out = np.empty_like(target)
+        for k in range(FOLDS):
+            used, asked = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+            mean = target[used].mean(0)
+            out[asked] = self.kernel[np.ix_(asked, used)] @ self.dual(used, target - mean) + mean
+        return out
 
-    def arrays(self, target: np.ndarray) -> dict[str, np.ndarray]:
+    def arrays(self, name: str, target: np.ndarray) -> dict[str, np.ndarray]:
         """Explicit weights, through a few numbers."""
         mean = target.mean(0)
         dual = self.dual(np.arange(len(target)), target - mean)
-        common = (1 - HEAD_BY_YAW) * self.columns.T @ dual
-        count = len(finding.HEAD_YAWS)
+        count = len(finding.YAWS)
+        common = (1 - BY_YAW) * self.columns.T @ dual
         weights = np.stack(
-            [common + count * HEAD_BY_YAW * (self.columns * self.shares[:, [q]]).T @ dual for q in range(count)]
+            [common + count * BY_YAW * (self.columns * self.shares[:, [q]]).T @ dual for q in range(count)]
         )
         weights *= self.size[:, None]
-        scale = np.repeat(np.concatenate([np.std(self.columns / self.size, axis=0)])[None], count, 0).reshape(-1, 1)
+        scale = np.tile(self.columns.std(0) / self.size, count)[:, None]
         flat = weights.reshape(-1, weights.shape[2]) * scale  # what counts is what the shifts are, not the weights
         left, sizes, right = np.linalg.svd(flat, full_matrices=False)
         kept = (left[:, :RANK] * sizes[:RANK]) / np.maximum(scale, 1e-9)
-        view = HEAD_VIEW * (self.view.T @ dual) / self.spread[:, None]
+        view = BY_VIEW * (self.view.T @ dual) / self.spread[:, None]
         view[0] += mean
         return {
-            "head_mean": self.mean,
-            **_bytes("head_weights", kept.reshape(count, -1, RANK)),
-            "head_shapes": right[:RANK],
-            "head_view": view,
+            f"{name}_mean": self.mean,
+            **_bytes(f"{name}_weights", kept.reshape(count, -1, RANK)),
+            f"{name}_shapes": right[:RANK],
+            f"{name}_view": view,
         }
-
-
-class _EarStage:
-    """Ridge regression on the principal parts of the histograms around the left ear, by yaw."""
-
-    def __init__(self, looks: Looks, points: Points, start: np.ndarray, true: np.ndarray) -> None:
-        rng = np.random.default_rng(0)
-        middle = looks.base[:, points.ear == finding.LEFT_EAR].mean(1)
-        rows, index, targets = [], [], []
-        for i in range(len(start)):
-            centre = start[i].mean(0)
-            for k in range(STARTS):
-                moved = rng.normal(0, START_SIGMA, 2) * (k > 0)
-                picture = _cut(looks.ears[i, 1], centre + moved - middle[i])
-                rows.append(finding.gradients(picture).ravel().astype(np.float32))
-                index.append(i)
-                targets.append([*(true[i] - start[i] - moved).ravel(), looks.free[i, 1]])
-        self.index, self.rows = np.array(index), np.array(rows)
-        self.first = np.arange(len(index)) % STARTS == 0
-        self.targets = np.array(targets)
-        yaw, pitch = looks.view[self.index].T
-        self.shares = np.array([finding.yaw_shares(y, finding.EAR_YAWS, finding.EAR_WIDTH) for y in yaw])
-        self.view = np.column_stack([self.shares, yaw, pitch])
-
-    def fit(self, used: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mean of the histograms, weights by yaw, and weights of the view with the constant."""
-        rows, targets = self.rows[used], self.targets[used]
-        mean = rows.mean(0)
-        parts = np.linalg.eigh((rows - mean).T @ (rows - mean))[1][:, ::-1][:, :EAR_PARTS]
-        short = (rows - mean) @ parts
-        size = np.sqrt(np.square(short).sum(1).mean())
-        short = short / size
-        shares = self.shares[used]
-        design = np.concatenate([short, *(short * shares[:, [q]] for q in range(3)), self.view[used]], 1)
-        normal = design.T @ design
-        normal += EAR_RIDGE * np.trace(normal) / len(normal) * np.eye(len(normal))
-        middle = targets.mean(0)
-        w = np.linalg.solve(normal, design.T @ (targets - middle))
-        d = parts.shape[1]
-        by_yaw = np.stack([parts @ (w[:d] + w[d * (q + 1) : d * (q + 2)]) / size for q in range(3)])
-        view = w[4 * d :].copy()
-        view[:3] += middle
-        return mean, by_yaw, view
-
-    def guess(self, used: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        """For pictures that were not used, from where the ear is thought to be."""
-        mean, by_yaw, view = self.fit(used[self.index])
-        rows = self.first & asked[self.index]
-        looks = self.rows[rows] - mean
-        return np.einsum("nq,nf,qfr->nr", self.shares[rows], looks, by_yaw, optimize=True) + self.view[rows] @ view
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """From all pictures."""
-        mean, by_yaw, view = self.fit(np.ones(len(self.index), bool))
-        return {"ear_mean": mean, **_bytes("ear_weights", by_yaw), "ear_view": view}
-
-
-def _cut(picture: np.ndarray, away: np.ndarray) -> np.ndarray:
-    """The part of a stored picture of an ear around a point (eye distances from its middle)."""
-    x, y = STORED_EAR / 2 - 0.5 + away * finding.EAR_SCALE
-    size = finding.EAR_SIZE
-    return cv2.getRectSubPix(picture, (size, size), (float(x), float(y)))
 
 
 def _bytes(name: str, weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -525,7 +454,8 @@ def main() -> None:
     lm = landmark_model(model)
     canonical = lm.face_shape(np.zeros(lm.space.basis.shape[1])).points
     places = {"canonical": canonical, "points": points.mean, "middle": points.middle, "ear": points.ear}
-    bare = finding.HeadPointFinder(**places, **dict.fromkeys(finding.LEARNT, np.zeros(0)))
+    nothing = finding.Regression(*(np.zeros(0) for _ in range(4)))
+    bare = finding.HeadPointFinder(**places, head=nothing, local=nothing)
     looks = Looks.join([look_at(f, model, points, bare) for f in groups[0]])
     looks = Looks.join([looks, mirrored(looks, points, pairs)])
     arrays = places | learn(looks, points)

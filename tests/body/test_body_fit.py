@@ -192,7 +192,9 @@ def test_jacobian_against_finite_differences(model, truth, faces):
 
 def test_the_detectors_shift_is_in_the_jacobian(shipped, truth, faces):
     lm = landmark_model(shipped)
-    shape = lm.face_shape(np.zeros(lm.space.basis.shape[1]), np.linspace(-1, 1, len(lm.errors.person)))
+    shape = lm.face_shape(
+        np.zeros(lm.space.basis.shape[1]), np.linspace(-1, 1, len(lm.errors.person) + len(lm.head_modes))
+    )
     states = States(truth.rotation[:1], truth.translation[:1], np.full((1, 2, 2), 0.1), np.full((1, len(lm.free)), 0.2))
     obs = Observations(faces.landmarks[:1, :, :2], np.ones(1), np.array([FOCAL]), np.array([SIZE]) / 2)
     line = linearise(lm, shape, states, obs, 0)

@@ -103,26 +103,24 @@ def one_image(model):
 
 def test_a_hidden_ear_counts_less_and_a_common_error_once():
     ear = np.array([0, RIGHT_EAR, LEFT_EAR])
-    none = np.zeros((0, 3, 2))
-    common = np.zeros((1, 3, 2))
-    common[0, :, 0] = 0.02
+    together = np.zeros((1, 3, 2))
+    together[0, :, 0] = 0.005
     head = HeadPoints(
         triangles=np.zeros((3, 3), int),
         barycentric=np.zeros((3, 3)),
         landmark=np.full(3, -1),
         ear=ear,
-        person=common,
-        frame=none,
-        variance=np.array([np.zeros(3), np.full(3, 0.01**2)]),
+        person=np.ones((1, 3, 2)),
+        frame=together,
+        variance=np.array([np.full(3, 0.02**2), np.full(3, 0.01**2)]),
         hidden=2.0,
         turned=0.5,
     )
     plain = head.covariance(0.0, np.ones(2), 1)
-    np.testing.assert_allclose(plain[0, [0, 2, 4]], [0.02**2 + 0.01**2, 0.02**2, 0.02**2])
-    many = head.covariance(0.0, np.ones(2), 10)
-    together = np.linalg.inv(10 * np.linalg.inv(many))
-    np.testing.assert_allclose(together[0, 2], 0.02**2, rtol=1e-9)
-    np.testing.assert_allclose(together[1, 1], 0.01**2 / 10, rtol=1e-9)
+    np.testing.assert_allclose(plain[0, [0, 2, 4]], [0.02**2 + 0.01**2 + 0.005**2, 0.005**2, 0.005**2])
+    of_ten = np.linalg.inv(10 * np.linalg.inv(head.covariance(0.0, np.ones(2), 10)))
+    np.testing.assert_allclose(of_ten[0, 2], 0.005**2 / 10, rtol=1e-9)
+    np.testing.assert_allclose(of_ten[1, 1], 0.02**2 + 0.01**2 / 10, rtol=1e-9)
     covered = head.covariance(0.0, np.array([0.0, 1.0]), 1)
     np.testing.assert_allclose(np.diag(covered) / np.diag(plain), [1, 1, 4, 4, 1, 1])
     turned = head.covariance(0.4, np.ones(2), 1)
@@ -131,10 +129,17 @@ def test_a_hidden_ear_counts_less_and_a_common_error_once():
 
 def test_derivatives_against_finite_differences(model):
     lm, states, obs = one_image(model)
-    shape = lm.face_shape(np.full(lm.space.basis.shape[1], 0.05))
-    shape = replace(shape, offsets=np.random.default_rng(0).normal(0, 1e-3, (468, 3)))
+    rng = np.random.default_rng(0)
+    personal = rng.normal(0, 1, len(lm.errors.person) + len(lm.head_modes))
+    shape = lm.face_shape(np.full(lm.space.basis.shape[1], 0.05), personal)
+    shape = replace(shape, offsets=rng.normal(0, 1e-3, (468, 3)))
     line = linearise_head(lm, shape, states, obs, 0)
     assert line is not None
+    turn = rotvec_to_matrix(states.rotation[0])
+    size = lm.marks.scale(view_angles(turn, states.translation[0])[0], obs.ears[0]).reshape(-1, 2)
+    modes = (size * (lm.marks.person @ head_axes(turn))).reshape(len(lm.marks.person), -1).T
+    np.testing.assert_allclose(line.by_personal, modes, atol=1e-12)
+    missed = modes @ personal[len(lm.errors.person) :]
 
     def placed(values, head=shape.head, zoom=1.0):
         """The residual with the unit held, independently of the code under test."""
@@ -144,7 +149,7 @@ def test_derivatives_against_finite_differences(model):
         points[also] += shape.offsets[lm.marks.landmark[also]]
         camera = points @ rotvec_to_matrix(s.rotation[0]).T + s.translation[0] * [1, 1, zoom]
         pixels = zoom * FOCAL * camera[:, :2] / camera[:, 2:] + obs.centre[0]
-        return ((pixels - obs.head[0]) / (FOCAL * 0.09 / states.translation[0, 2])).ravel()
+        return ((pixels - obs.head[0]) / (FOCAL * 0.09 / states.translation[0, 2])).ravel() + missed
 
     values = states.stack()
     np.testing.assert_allclose(placed(values), line.residual, atol=1e-12)
@@ -205,6 +210,29 @@ def test_a_step_with_the_shape_lowers_what_is_left_of_the_points(model):
         slopes = lm.shape_slopes(shape.parameters)
         shape, states, _ = solve_with_shape(lm, shape, states, obs, priors, slopes, 1.0)
     assert left(shape, states) < 0.4 * before
+
+
+def test_an_error_that_all_images_share_is_taken_for_the_persons(model):
+    """Images that all miss the points in a way that is common among people: the person's coefficient grows."""
+    lm, truth = landmark_model(model), replace(person(model), shape=model.neutral_shape())
+    faces, count = faces_of(model, truth), len(truth)
+    places = [lm.marks.person[0] @ head_axes(turn) for turn in rotvec_to_matrix(truth.rotation)]
+    shift = 1.5 * np.array(places) * (FOCAL * 0.09 / truth.translation[:, 2])[:, None, None]
+    states = States(truth.rotation, truth.translation, np.zeros((count, 2, 2)), np.zeros((count, len(lm.free))))
+    centre, priors = np.tile(SIZE, (count, 1)) / 2, Priors.standard(len(lm.free), 0.7)
+
+    def first_coefficient(points):
+        obs = Observations(
+            faces.landmarks[..., :2], np.ones(count), truth.focal, centre, points, faces.ears_seen, float(count)
+        )
+        shape, now = lm.face_shape(np.zeros(lm.space.basis.shape[1])), states
+        for _ in range(4):
+            slopes = lm.shape_slopes(shape.parameters)
+            shape, now, _ = solve_with_shape(lm, shape, now, obs, priors, slopes, 3.0)
+        return shape.personal[len(lm.errors.person)]
+
+    grown = first_coefficient(faces.head_points + shift) - first_coefficient(faces.head_points)
+    assert 0.5 < grown < 1.6
 
 
 def test_points_bring_the_ears_to_their_place(model):

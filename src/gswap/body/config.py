@@ -23,11 +23,11 @@ class FitConfig:
     shape_prior: float = 3.0
     """Strength of the prior that pulls the face towards the mean one, 1 = the spread of the model's people.
 
-    Used where points of ears, skull and jaw were looked for.
+    Used where points of ears, skull, jaw and face were looked for.
     """
     shape_prior_alone: float = 10.0
     """The same where there are landmarks alone, whose errors look like shape: a weaker one makes the face worse."""
-    offset_prior: float = 8.0
+    offset_prior: float = 5.0
     """Strength of the prior against free offsets of the skin from the model's shapes."""
     action_prior: float = 0.7
     """Strength of the prior against facial actions."""

@@ -48,7 +48,7 @@ LOST_RESIDUAL = 0.05
 """Share of the eye distance: a fit this bad says nothing."""
 _SHAPE_ROUNDS = 2
 _STEPS_PER_SLOPE = 2
-_OFFSET_ROUNDS = 2
+_OFFSET_ROUNDS = 3
 _START_STEPS = 2
 _NO_DISTORTION = np.zeros(4)
 

@@ -317,7 +317,7 @@ def solve_with_shape(
 ) -> tuple[FaceShape, States, float]:
     """One Gauss-Newton step of the person and of all frames (no temporal terms), frames eliminated by Schur complement.
 
-    The person's unknowns are the free shape parameters and the detector's personal errors; the camera's is its focal
+    The person's unknowns are the free shape parameters and the personal errors; the camera's is its focal
     length.
 
     Args:
@@ -346,22 +346,21 @@ def solve_with_shape(
     blocks = []
     errors = lm.errors.person
     columns = np.ascontiguousarray(np.concatenate([slopes[:, :COUNT], errors]).transpose(1, 2, 0))
-    others = np.zeros((slopes.shape[1] - COUNT, 3, columns.shape[2]))
-    others[:, :, :s] = slopes[:, COUNT:].transpose(1, 2, 0)
-    m = columns.shape[2] + 1
+    others = np.ascontiguousarray(slopes[:, COUNT:].transpose(1, 2, 0))
+    k, m = len(errors), len(known)
     for t in range(count):
         line = linearise(lm, shape, states, observations, t)
         head = linearise_head(lm, shape, states, observations, t)
         hessian, gradient = normal_equations(line, head, priors, values[t])
         frozen = at_bound(values[t], gradient)
-        by_points = through_points(line.point_jacobian, columns).reshape(-1, m - 1)
-        by_person = np.column_stack([by_points, line.by_focal])
+        by_points = through_points(line.point_jacobian, columns).reshape(2 * COUNT, -1)
+        by_person = np.column_stack([by_points, np.zeros((2 * COUNT, m - s - k - 1)), line.by_focal])
         weighted = line.informed(by_person)
         mixed = line.jacobian.T @ weighted
         own, towards = by_person.T @ weighted, weighted.T @ line.residual
         if head is not None:
-            by_points = through_points(head.point_jacobian, others).reshape(-1, m - 1)
-            by_person = np.column_stack([by_points, head.by_focal])
+            by_points = through_points(head.point_jacobian, others).reshape(-1, s)
+            by_person = np.column_stack([by_points, np.zeros((len(by_points), k)), head.by_personal, head.by_focal])
             weighted = head.informed(by_person)
             mixed += head.jacobian.T @ weighted
             own += by_person.T @ weighted

@@ -1,10 +1,11 @@
-"""Points of the head that no face landmark shows: ears, skull, and where the jaw really is.
+"""Points of the head that no face landmark shows: ears, skull, and where jaw and face really are.
 
 Perception finds them in the pixels (``perception.head_points``); here is where they lie on the body, how far off they
 are usually found, and what they tell a fit. A found point is where the point is to be expected, given the picture, so
 its error is that of an expectation: part of it is the same in all images of a person (somebody's ears under hair are
 always missed by the same amount), part changes from image to image. Both are kept as modes one standard deviation long
-and a variance of each point's own; in shares of the eye distance along axes that roll with the head.
+and a variance of each point's own, in shares of the eye distance along axes that roll with the head; the coefficients
+of the person's modes are unknowns of a fit.
 ``scripts/make_head_points.py`` studies them on people whose truth is known.
 """
 
@@ -33,7 +34,7 @@ class HeadPoints:
     ear: Int[np.ndarray, "p"]
     """Which ear a point belongs to."""
     person: Float[np.ndarray, "k p 2"]
-    """Modes of the error that all images of a person share."""
+    """Modes of the error that all images of a person share; unknowns of a fit."""
     frame: Float[np.ndarray, "m p 2"]
     """Modes of the error that changes."""
     variance: Float[np.ndarray, "2 p"]
@@ -47,9 +48,9 @@ class HeadPoints:
         return len(self.ear)
 
     def covariance(self, yaw: float, seen: Float[np.ndarray, "2"], repeats: float) -> Float[np.ndarray, "2p 2p"]:
-        """Covariance of one image's errors when ``repeats`` such images are looked at.
+        """Covariance of one image's errors without the person's modes, when ``repeats`` such images are looked at.
 
-        The common part is counted once for all of them: it is as many times larger in each.
+        What is common and in no mode is counted once for all of them: it is as many times larger in each.
 
         Args:
             yaw: Of the head, radians.
@@ -72,10 +73,9 @@ class HeadPoints:
         return self._precisions[repeats]
 
     def _even_covariance(self, repeats: float) -> Float[np.ndarray, "2p 2p"]:
-        size = 2 * len(self)
-        person, frame = self.person.reshape(-1, size), self.frame.reshape(-1, size)
+        frame = self.frame.reshape(-1, 2 * len(self))
         own = np.repeat(repeats * self.variance[0] + self.variance[1], 2)
-        return np.diag(own) + repeats * person.T @ person + frame.T @ frame
+        return np.diag(own) + frame.T @ frame
 
     @cached_property
     def _precisions(self) -> dict[float, Float[np.ndarray, "2p 2p"]]:

@@ -1,4 +1,4 @@
-"""What the points of ears, skull and jaw say about one frame (see :mod:`gswap.body.head_points`)."""
+"""What the points of ears, skull, jaw and face say about one frame (see :mod:`gswap.body.head_points`)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ HEAD_TRUST = 2.0
 
 @dataclass(frozen=True)
 class HeadTerms:
-    """What the points of ears, skull and jaw say about one frame, in shares of the eye distance."""
+    """What the points of ears, skull, jaw and face say about one frame, in shares of the eye distance."""
 
     residual: Float[np.ndarray, "2p"]
     jacobian: Float[np.ndarray, "2p n"]
     point_jacobian: Float[np.ndarray, "p 2 3"]
     by_focal: Float[np.ndarray, "2p"]
+    by_personal: Float[np.ndarray, "2p k"]
+    """By the coefficients of the errors that are the person's."""
     axes: Float[np.ndarray, "2 2"]
     """Of the head in the image, along which the errors are known."""
     scale: Float[np.ndarray, "2p"]
@@ -56,8 +58,11 @@ def linearise_head(
     also = lm.marks.landmark >= 0
     points[also] += shape.offsets[lm.marks.landmark[also]]
     seen = see(observations, states, t, points)
-    residual = (seen.at - observations.head[t] / seen.scale).ravel()
-    yaw, _ = view_angles(turn, states.translation[t])
+    axes = head_axes(turn)
+    scale = lm.marks.scale(view_angles(turn, states.translation[t])[0], observations.ears[t])
+    modes = lm.head_modes @ axes * scale.reshape(-1, 2)
+    missed = shape.head_missed @ axes * scale.reshape(-1, 2)
+    residual = (seen.at + missed - observations.head[t] / seen.scale).ravel()
     by_actions = through_points(seen.by_point, lm.head_actions.transpose(1, 2, 0))
     by_gaze = np.zeros((len(points), 2, 4))
     jacobian = np.concatenate([seen.by_rotation, seen.by_camera, by_gaze, by_actions], 2)
@@ -66,8 +71,9 @@ def linearise_head(
         jacobian=jacobian.reshape(2 * len(points), -1),
         point_jacobian=seen.by_point,
         by_focal=seen.by_focal.ravel(),
-        axes=head_axes(turn),
-        scale=lm.marks.scale(yaw, observations.ears[t]),
+        by_personal=modes.reshape(len(modes), -1).T,
+        axes=axes,
+        scale=scale,
         precision=lm.marks.even_precision(observations.repeats),
     )
     surprise = float(residual @ terms.informed(residual[:, None])[:, 0]) / len(residual)

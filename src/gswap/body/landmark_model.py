@@ -72,11 +72,13 @@ class FaceShape:
     offsets: Float[np.ndarray, "468 3"]
     """Free offsets of the skin landmarks."""
     personal: Float[np.ndarray, "k"]
-    """Coefficients of the detector's personal errors."""
+    """Coefficients of the personal errors, of the detector and of finding the head's points."""
     missed: Float[np.ndarray, "478 3"]
     """How far the detector misses this person's landmarks; no part of the geometry."""
     head: Float[np.ndarray, "p 3"]
-    """Points of ears, skull and jaw, without offsets."""
+    """The head's other points (:mod:`gswap.body.head_points`), without offsets."""
+    head_missed: Float[np.ndarray, "p 2"]
+    """How far these are missed in plain view, shares of the eye distance along the head's axes in the image."""
 
     @cached_property
     def rest(self) -> Float[np.ndarray, "478 3"]:
@@ -110,6 +112,7 @@ class LandmarkModel:
         self.neutral: BodyShape = model.neutral_shape()
         self.errors: LandmarkErrors = model.landmark_errors
         self.marks: HeadPoints | None = model.head_points
+        self.head_modes: Float[np.ndarray, "k p 2"] = np.zeros((0, 0, 2)) if self.marks is None else self.marks.person
         self.head_actions: Float[np.ndarray, "a p 3"] = self._at_head_points(actions[self.free])
         names = list(model.free_actions)
         self.blinks: Int[np.ndarray, "2"] = np.array([names.index(n) for n in BLINKS if n in names], int)
@@ -126,13 +129,15 @@ class LandmarkModel:
     def face_shape(
         self, parameters: Float[np.ndarray, "n"], personal: Float[np.ndarray, "k"] | None = None
     ) -> FaceShape:
-        """The landmarks of the person with these free parameters, with the detector's personal errors."""
+        """The landmarks of the person with these free parameters, and with these personal errors."""
         rest = self.body.rest(self.body_shape(parameters))
         points, eyes = self._measure(rest)
         head = self._at_head_points(rest.vertices[None] - rest.joints[self.body.head_joint])[0]
-        known = np.zeros(len(self.errors.person)) if personal is None else personal
-        missed = np.tensordot(known, self.errors.person, 1)
-        return FaceShape(parameters, points, eyes, np.zeros((SKIN_COUNT, 3)), known, missed, head)
+        k = len(self.errors.person)
+        known = np.zeros(k + len(self.head_modes)) if personal is None else personal
+        missed = np.tensordot(known[:k], self.errors.person, 1)
+        head_missed = np.tensordot(known[k:], self.head_modes, 1)
+        return FaceShape(parameters, points, eyes, np.zeros((SKIN_COUNT, 3)), known, missed, head, head_missed)
 
     def shape_slopes(self, parameters: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 478+p 3"]:
         """Derivative of the landmarks, then of the head's other points, by the free parameters.

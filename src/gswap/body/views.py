@@ -28,7 +28,7 @@ class Observations:
     focal: Float[np.ndarray, "t"]
     centre: Float[np.ndarray, "t 2"]
     head: Float[np.ndarray, "t p 2"] = field(default_factory=lambda: np.zeros((0, 0, 2)))
-    """Points of ears, skull and jaw, pixels; NaN where they were not looked for; no rows: nowhere."""
+    """Points of ears, skull, jaw and face, pixels; NaN where they were not looked for; no rows: nowhere."""
     ears: Float[np.ndarray, "t 2"] = field(default_factory=lambda: np.zeros((0, 2)))
     """How much of the right and the left ear can be seen, 0 to 1."""
     repeats: float = 1.0

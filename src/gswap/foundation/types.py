@@ -170,7 +170,7 @@ class FaceTrack:
     sizes: tuple[tuple[int, int], ...] = ()
     """Per-image sizes for photos; empty for clips."""
     head_points: Float[np.ndarray, "t p 2"] = field(default_factory=lambda: np.zeros((0, 0, 2), np.float32))
-    """Points of ears, skull and jaw, seen or guessed, in full-image pixels; NaN where they were not looked for. They
+    """Points of ears, skull, jaw and face, seen or guessed, in full-image pixels; NaN where not looked for. They
     are numbered as ``perception.head_points`` and the body model's ``head_points`` are; no rows: never looked for."""
     ears_seen: Float[np.ndarray, "t 2"] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     """How much of the right and the left ear can be seen, 0 to 1."""

@@ -1,10 +1,10 @@
-"""Where the ears, the skull and the jaw are: points of the head that the landmark detector does not report.
+"""Where the ears, the skull, the jaw and the middle of the face are, as pictures of many people teach it.
 
-A cascade of linear regressions on histograms of oriented gradients (supervised descent: Xiong & De la Torre 2013),
+A cascade of two linear regressions on histograms of oriented gradients (supervised descent: Xiong & De la Torre 2013),
 learnt by ``scripts/make_head_points.py`` on synthetic people whose truth is known. The head's scaled orthographic pose
-under the landmarks gives a frame; the points' mean places in it are corrected, first by what the landmarks and the
-whole head look like, then each ear by what is seen around it. The right ear is found as the left one of the mirrored
-picture. What a hidden point gets is a guess; ``body.head_points`` knows how good such guesses are.
+under the landmarks gives a frame; the points' mean places in it are corrected by what the landmarks and the whole head
+look like, then by what is seen around every point where it is thought to be. What a hidden point gets is a guess;
+``body.head_points`` knows how good such guesses are. Points of the face correct the detector, whose errors they see.
 """
 
 from __future__ import annotations
@@ -26,24 +26,21 @@ REFERENCE_EYE_DISTANCE = 0.09
 """Metres between the outer eye corners of the mean adult: the unit of the head's frame."""
 HEAD_SCALE, HEAD_SIZE = 40, 192
 """Pixels per eye distance, and side, of the picture of the whole head."""
-EAR_SCALE, EAR_SIZE = 72, 96
-"""The same of the picture of an ear."""
-CELL, BINS = 8, 9
-"""Side of a histogram's cell in pixels, and number of orientations."""
+LOCAL_SCALE, LOCAL_SIZE = 56, 256
+"""The same of the picture whose details are looked at around every point."""
+LOCAL_REACH, LOCAL_BLUR = 2.5, 2.2
+"""Four histograms stand this many pixels above, below and beside a point; standard deviation of each one's window."""
+CELL, BINS, LOCAL_BINS = 8, 9, 12
+"""Side of a histogram's cell in pixels, its number of orientations (half a turn), and that of a local one (a whole)."""
 SHARPEST = 0.6
 """Histogram entries are clipped here after normalisation."""
-FLAT = 0.3
-"""Square root of the gradient, per pixel, below which a cell counts as flat."""
-HEAD_YAWS, HEAD_WIDTH = np.radians([-30.0, 0.0, 30.0]), np.radians(18.0)
-EAR_YAWS, EAR_WIDTH = np.radians([-25.0, 5.0, 35.0]), np.radians(16.0)
+FLAT, LOCAL_FLAT = 0.3, 0.6
+"""Square root of the gradient, per pixel, below which a cell counts as flat; the same of a point's four histograms."""
+YAWS, YAW_WIDTH = np.radians([-30.0, 0.0, 30.0]), np.radians(18.0)
 """Yaws at which the regressions were learnt, and how wide each reaches."""
 NO_EAR, RIGHT_EAR, LEFT_EAR = 0, 1, 2
 STABLE = np.setdiff1d(np.arange(478), [*LIPS, *OVAL, *EYE_RIGHT, *EYE_LEFT, *IRIS_RIGHT, *IRIS_LEFT])
 """Landmarks that tell the head's pose."""
-
-
-LEARNT = ("head_mean", "head_weights", "head_shapes", "head_view", "ear_mean", "ear_weights", "ear_view")
-"""Fields of :class:`HeadPointFinder` that are learnt."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +77,25 @@ class HeadFrame:
 
 
 @dataclass(frozen=True)
+class Regression:
+    """A linear regression through ``r`` numbers, whose weights change with the head's yaw."""
+
+    mean: Float[np.ndarray, "f"]
+    weights: Float[np.ndarray, "3 f r"]
+    """At each of :data:`YAWS`."""
+    shapes: Float[np.ndarray, "r m"]
+    view: Float[np.ndarray, "7 m"]
+    """What :func:`view_powers` add."""
+
+    def __call__(self, looks: Float[np.ndarray, "f"], frame: HeadFrame) -> Float[np.ndarray, "m"]:
+        """The answer to what is seen."""
+        numbers = (looks - self.mean) @ np.tensordot(yaw_shares(frame.yaw), self.weights, 1)
+        return numbers @ self.shapes + view_powers(frame) @ self.view
+
+
+@dataclass(frozen=True)
 class HeadPointFinder:
-    """The learnt regressions. ``p`` points, of which ``e`` belong to each ear."""
+    """The learnt numbers of ``p`` points."""
 
     canonical: Float[np.ndarray, "478 3"]
     """Landmarks of the mean person, head coordinates."""
@@ -89,18 +103,11 @@ class HeadPointFinder:
     middle: Float[np.ndarray, "3"]
     """Middle of the skull."""
     ear: Int[np.ndarray, "p"]
-    head_mean: Float[np.ndarray, "f"]
-    """Mean of the landmarks' differences to ``canonical`` and of the head's histograms."""
-    head_weights: Float[np.ndarray, "3 f r"]
-    """By yaw; through ``r`` numbers to the points' shifts."""
-    head_shapes: Float[np.ndarray, "r 2p"]
-    head_view: Float[np.ndarray, "7 2p"]
-    """Shift by :func:`view_powers`."""
-    ear_mean: Float[np.ndarray, "g"]
-    ear_weights: Float[np.ndarray, "3 g 2e+1"]
-    """By yaw; to the shifts of the left ear's points and to how much of it is seen."""
-    ear_view: Float[np.ndarray, "5 2e+1"]
-    """By the three yaws' shares, yaw and pitch; the constant with the first three."""
+    """Which ear a point belongs to."""
+    head: Regression
+    """:func:`head_features` -> shifts of the points from their mean places."""
+    local: Regression
+    """:func:`local_features` -> further shifts, then how much of the right and of the left ear is seen."""
 
 
 def find_head_points(
@@ -118,13 +125,10 @@ def find_head_points(
     """
     finder = finder or load_finder()
     frame = head_frame(landmarks[:, :2].astype(np.float64), finder)
-    points = frame.project(finder.points) + first_shift(image, landmarks, frame, finder)
-    seen = np.zeros(2)
-    for side in (RIGHT_EAR, LEFT_EAR):
-        mine = finder.ear == side
-        shift, seen[side - 1] = ear_shift(image, points[mine].mean(0), frame, finder, side)
-        points[mine] += shift
-    return frame.outside(points), np.clip(seen, 0, 1)
+    points = frame.project(finder.points)
+    points += finder.head(head_features(image, landmarks, frame, finder.canonical), frame).reshape(-1, 2)
+    closer = finder.local(local_features(local_picture(image, frame), points), frame)
+    return frame.outside(points + closer[:-2].reshape(-1, 2)), np.clip(closer[-2:], 0, 1)
 
 
 def head_frame(landmarks: Float[np.ndarray, "478 2"], finder: HeadPointFinder) -> HeadFrame:
@@ -151,50 +155,42 @@ def head_frame(landmarks: Float[np.ndarray, "478 2"], finder: HeadPointFinder) -
     )
 
 
-def first_shift(
-    image: RgbImage, landmarks: Float[np.ndarray, "478 _"], frame: HeadFrame, finder: HeadPointFinder
-) -> Float[np.ndarray, "p 2"]:
-    """How far the points are from their mean places, judged by the landmarks and the whole head."""
-    looks = head_features(image, landmarks, frame, finder.canonical) - finder.head_mean
-    shares = yaw_shares(frame.yaw, HEAD_YAWS, HEAD_WIDTH)
-    numbers = looks @ np.tensordot(shares, finder.head_weights, 1)
-    return (numbers @ finder.head_shapes + view_powers(frame) @ finder.head_view).reshape(-1, 2)
-
-
-def ear_shift(
-    image: RgbImage, centre: Float[np.ndarray, "2"], frame: HeadFrame, finder: HeadPointFinder, side: int
-) -> tuple[Float[np.ndarray, "e 2"], float]:
-    """How far an ear's points are from where they are thought to be, and how much of the ear is seen."""
-    flip = side == RIGHT_EAR
-    looks = gradients(ear_picture(image, centre, frame, flip)).ravel() - finder.ear_mean
-    yaw = -frame.yaw if flip else frame.yaw
-    shares = yaw_shares(yaw, EAR_YAWS, EAR_WIDTH)
-    out = looks @ np.tensordot(shares, finder.ear_weights, 1)
-    out += np.array([*shares, yaw, frame.pitch]) @ finder.ear_view
-    shift = out[:-1].reshape(-1, 2)
-    return (shift * [-1, 1] if flip else shift), float(out[-1])
-
-
 def head_features(
     image: RgbImage, landmarks: Float[np.ndarray, "478 _"], frame: HeadFrame, canonical: Float[np.ndarray, "478 3"]
 ) -> Float[np.ndarray, "f"]:
     """Landmarks against the mean person's, then histograms of the whole head."""
     off = frame.inside(landmarks[:, :2].astype(np.float64)) - frame.project(canonical)
-    picture = aligned(image, frame, np.zeros(2), HEAD_SCALE, HEAD_SIZE)
+    picture = aligned(image, frame, HEAD_SCALE, HEAD_SIZE)
     return np.concatenate([off.ravel(), gradients(picture).ravel()])
 
 
-def ear_picture(image: RgbImage, centre: Float[np.ndarray, "2"], frame: HeadFrame, flip: bool) -> np.ndarray:
-    """The grey picture around an ear, a right one mirrored to look like a left one."""
-    picture = aligned(image, frame, centre, EAR_SCALE, EAR_SIZE)
-    return np.ascontiguousarray(picture[:, ::-1]) if flip else picture
+def local_picture(image: RgbImage, frame: HeadFrame) -> np.ndarray:
+    """The grey picture of the head for :func:`local_features`."""
+    return aligned(image, frame, LOCAL_SCALE, LOCAL_SIZE)
 
 
-def aligned(image: RgbImage, frame: HeadFrame, at: Float[np.ndarray, "2"], scale: float, size: int) -> np.ndarray:
-    """Grey picture around a point of the frame, upright, with ``scale`` pixels per eye distance."""
+def local_features(picture: np.ndarray, points: Float[np.ndarray, "p 2"]) -> Float[np.ndarray, "f"]:
+    """Four histograms around every point of the frame (after SIFT: Lowe 2004)."""
+    size = LOCAL_SIZE
+    table = oriented(picture, 0.8, 2 * np.pi, LOCAL_BINS).reshape(size, size, LOCAL_BINS)
+    table = cv2.GaussianBlur(table, (0, 0), LOCAL_BLUR).reshape(-1, LOCAL_BINS)
+    corners = LOCAL_REACH * np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]])
+    places = np.clip(points[:, None] * LOCAL_SCALE + corners + (size - 1) / 2, 0, size - 1.001)
+    low = places.astype(np.int64)
+    right, down = np.moveaxis(places - low, -1, 0)[..., None]
+    first = low[..., 1] * size + low[..., 0]
+    above = table[first] * (1 - right) + table[first + 1] * right
+    below = table[first + size] * (1 - right) + table[first + size + 1] * right
+    around = above * (1 - down) + below * down
+    energy = np.square(around).sum((1, 2), keepdims=True)
+    return np.minimum(around / np.sqrt(energy + LOCAL_FLAT**2), SHARPEST).ravel()
+
+
+def aligned(image: RgbImage, frame: HeadFrame, scale: float, size: int) -> np.ndarray:
+    """Grey picture around the middle of the frame, upright, with ``scale`` pixels per eye distance."""
     zoom = scale / frame.unit
     matrix = zoom * frame.axes
-    middle = frame.outside(np.asarray(at, float)[None])[0]
+    middle = frame.centre
     # Continuous coordinates: pixel centres are at halves there and at integers for the warp.
     shift = (size - 1) / 2 - matrix @ (middle - 0.5)
     reach = np.abs(np.linalg.inv(matrix)).sum(1) * size / 2 + 4 / min(zoom, 1)
@@ -211,17 +207,7 @@ def aligned(image: RgbImage, frame: HeadFrame, at: Float[np.ndarray, "2"], scale
 
 def gradients(picture: np.ndarray) -> Float[np.ndarray, "n n 9"]:
     """Histograms of unsigned gradient directions per cell, normalised by their neighbourhood (after Dalal & Triggs)."""
-    smooth = cv2.GaussianBlur(picture, (0, 0), 1.0).astype(np.float32)
-    dx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=1)
-    dy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=1)
-    strength = np.sqrt(np.sqrt(dx * dx + dy * dy)).ravel()  # cv2.magnitude: last bit by memory
-    angle = (np.arctan2(dy, dx) % np.pi * (BINS / np.pi)).ravel()
-    below = angle.astype(np.int64)
-    share = angle - below
-    table = np.zeros((strength.size, BINS), np.float32)
-    rows = np.arange(strength.size)
-    table[rows, below % BINS] = strength * (1 - share)
-    table[rows, (below + 1) % BINS] = strength * share
+    table = oriented(picture, 1.0, np.pi, BINS)
     half = CELL // 2
     n = picture.shape[0] // half
     sums = np.ascontiguousarray(table.reshape(n, half, n, half, BINS).sum((1, 3)))
@@ -231,9 +217,25 @@ def gradients(picture: np.ndarray) -> Float[np.ndarray, "n n 9"]:
     return np.minimum(cells / np.sqrt(energy + (FLAT * CELL * CELL) ** 2)[..., None], SHARPEST)
 
 
-def yaw_shares(yaw: float, knots: Float[np.ndarray, "q"], width: float) -> Float[np.ndarray, "q"]:
-    """Shares of the regressions learnt around ``knots``; they add up to 1."""
-    bells = np.exp(-0.5 * np.square((np.clip(yaw, -1.0, 1.0) - knots) / width))
+def oriented(picture: np.ndarray, blur: float, period: float, bins: int) -> Float[np.ndarray, "hw b"]:
+    """Square root of every pixel's gradient, shared by the two bins next to its direction modulo ``period``."""
+    smooth = cv2.GaussianBlur(picture, (0, 0), blur).astype(np.float32)
+    dx = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=1)
+    dy = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=1)
+    strength = np.sqrt(np.sqrt(dx * dx + dy * dy)).ravel()  # cv2.magnitude: last bit by memory
+    angle = (np.arctan2(dy, dx) % period * (bins / period)).ravel()
+    below = angle.astype(np.int64)
+    share = angle - below
+    table = np.zeros((strength.size, bins), np.float32)
+    rows = np.arange(strength.size)
+    table[rows, below % bins] = strength * (1 - share)
+    table[rows, (below + 1) % bins] = strength * share
+    return table
+
+
+def yaw_shares(yaw: float) -> Float[np.ndarray, "3"]:
+    """Shares of the regressions learnt around :data:`YAWS`; they add up to 1."""
+    bells = np.exp(-0.5 * np.square((np.clip(yaw, -1.0, 1.0) - YAWS) / YAW_WIDTH))
     return bells / bells.sum()
 
 
@@ -260,11 +262,12 @@ def load_finder() -> HeadPointFinder:
 
 def read_finder(arrays: Mapping[str, np.ndarray]) -> HeadPointFinder:
     """Stored arrays -> numbers; weights are stored as bytes with a step per column."""
-    plain = {
-        name: arrays[name].astype(np.float64)
-        for name in ("canonical", "points", "middle", "head_shapes", "head_view", "ear_view", "head_mean", "ear_mean")
-    }
-    weights = {
-        name: arrays[name].astype(np.float32) * arrays[f"{name}_step"] for name in ("head_weights", "ear_weights")
-    }
-    return HeadPointFinder(ear=arrays["ear"].astype(np.int64), **plain, **weights)
+    plain = {name: arrays[name].astype(np.float64) for name in ("canonical", "points", "middle")}
+    head, local = (_read_regression(arrays, name) for name in ("head", "local"))
+    return HeadPointFinder(ear=arrays["ear"].astype(np.int64), head=head, local=local, **plain)
+
+
+def _read_regression(arrays: Mapping[str, np.ndarray], name: str) -> Regression:
+    weights = arrays[f"{name}_weights"].astype(np.float32) * arrays[f"{name}_weights_step"]
+    rest = {part: arrays[f"{name}_{part}"].astype(np.float64) for part in ("mean", "shapes", "view")}
+    return Regression(weights=weights, **rest)

@@ -128,7 +128,8 @@ def landmarks_of(video: Path, cache: Path, person: int | None = 1) -> tuple[Face
     """The face track of a clip and its CPU time per frame, from ``cache`` if the same code made it before."""
     cfg = PerceptionConfig()
     code = [inspect.getsource(f) for f in (perception.find_people, perception.follow, head_points)]
-    code.append(repr(float(np.abs(head_points.load_finder().head_weights).sum())))
+    finder = head_points.load_finder()
+    code.append(repr([float(np.abs(step.weights).sum()) for step in (finder.head, finder.local)]))
     key = fingerprint(cfg, code, video.name, video.stat().st_size, person)
     path = cache / f"faces-{key}.safetensors"
     timing = path.with_suffix(".json")
