@@ -28,7 +28,9 @@ class FitConfig:
     shape_prior_alone: float = 10.0
     """The same where there are landmarks alone, whose errors look like shape: a weaker one makes the face worse."""
     offset_prior: float = 5.0
-    """Strength of the prior against free offsets of the skin from the model's shapes."""
+    """Strength of the prior against free offsets of the skin from the model's shapes, where those points were found."""
+    offset_prior_alone: float = 8.0
+    """The same where there are landmarks alone: a looser one fits the detector's errors of a few photos."""
     action_prior: float = 0.7
     """Strength of the prior against facial actions."""
     smoothness: float = 1.0

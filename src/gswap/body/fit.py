@@ -48,7 +48,8 @@ LOST_RESIDUAL = 0.05
 """Share of the eye distance: a fit this bad says nothing."""
 _SHAPE_ROUNDS = 2
 _STEPS_PER_SLOPE = 2
-_OFFSET_ROUNDS = 3
+_OFFSET_ROUNDS, _OFFSET_ROUNDS_ALONE = 3, 2
+"""Where points of the head were found, and where there are landmarks alone."""
 _START_STEPS = 2
 _NO_DISTORTION = np.zeros(4)
 
@@ -160,6 +161,7 @@ def fit_faces(
     obs = replace(obs, repeats=float(len(keys)))
     looked_for = lm.marks is not None and bool(np.isfinite(obs.head).any())
     shape_prior = cfg.shape_prior if looked_for else cfg.shape_prior_alone
+    offset_prior = cfg.offset_prior if looked_for else cfg.offset_prior_alone
     key_states, key_obs = states.select(keys), obs.select(keys)
     for _ in range(_START_STEPS):
         key_states = _each_alone(lm, shape, key_states, key_obs, priors)
@@ -174,8 +176,8 @@ def fit_faces(
             key_obs, zoom = key_obs.zoomed(factor), zoom * factor
     obs, states = obs.zoomed(zoom), states.moved_away(zoom)
     wander = WANDER_SHARE * lm.body.landmark_spread[:SKIN_COUNT]
-    sigma = np.hypot(OFFSET_SIGMA, wander) / np.sqrt(max(cfg.offset_prior, 1e-9))
-    for _ in range(_OFFSET_ROUNDS):
+    sigma = np.hypot(OFFSET_SIGMA, wander) / np.sqrt(max(offset_prior, 1e-9))
+    for _ in range(_OFFSET_ROUNDS if looked_for else _OFFSET_ROUNDS_ALONE):
         key_states = _each_alone(lm, shape, key_states, key_obs, priors)
         shape = solve_offsets(lm, shape, key_states, key_obs, sigma)
 
