@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from scipy.spatial import KDTree
 
+from gswap.body.head_points import LEFT_EAR, RIGHT_EAR
 from gswap.body.landmark_model import landmark_model
 from gswap.body.models.anny import AnnyModel, AnnyRest, load_anny
 from gswap.foundation.landmarks import CHIN, OVAL
@@ -99,7 +100,7 @@ def choose_points(model: AnnyModel) -> Points:
         triangles=np.concatenate([model.landmark_triangles[marks], np.repeat(corners[:, None], 3, 1)]),
         barycentric=np.concatenate([model.landmark_barycentric[marks], np.tile([1.0, 0, 0], (len(corners), 1))]),
         landmark=np.concatenate([marks, np.full(len(corners), -1)]),
-        ear=np.repeat([0, finding.RIGHT_EAR, finding.LEFT_EAR, 0], [len(marks), e, e, 2 * s]),
+        ear=np.repeat([0, RIGHT_EAR, LEFT_EAR, 0], [len(marks), e, e, 2 * s]),
         mirror=np.concatenate([[marks.index(i) for i in pairs[marks]], *order]),
         mean=np.zeros(0),
         middle=np.array([0.0, *v[skull, 1:].mean(0)]),
@@ -309,7 +310,7 @@ def _report(label: str, looks: Looks, points: Points, guess: np.ndarray) -> None
     """Mean error on people who were not learnt from."""
     off = 100 * np.linalg.norm(looks.shift - guess.reshape(looks.shift.shape), axis=-1)
     near = np.abs(looks.view[:, 0]) < np.radians(38)
-    ear, free = off[:, points.ear == finding.LEFT_EAR].mean(1), looks.free[:, 1] > 0.6
+    ear, free = off[:, points.ear == LEFT_EAR].mean(1), looks.free[:, 1] > 0.6
     jaw, marks, skull = np.isin(points.landmark, JAW), points.landmark >= 0, (points.landmark < 0) & (points.ear == 0)
     figures = {"jaw": off[near][:, jaw], "face": off[near][:, marks & ~jaw], "skull": off[near][:, skull]}
     figures["seen ear"] = ear[near & free]
@@ -392,7 +393,7 @@ def study(people_errors: list[tuple[np.ndarray, np.ndarray, np.ndarray]], points
     off = np.concatenate([e for e, _, _ in people_errors])
     yaw = np.concatenate([y for _, y, _ in people_errors])
     seen = np.concatenate([s for _, _, s in people_errors])
-    left = points.ear == finding.LEFT_EAR
+    left = points.ear == LEFT_EAR
     sizes = np.sqrt(np.square(off[:, left]).mean((1, 2)))
     hidden_share = 1 - np.clip(seen[:, 1], 0, 1)
     causes = np.stack([np.ones(len(yaw)), hidden_share, np.clip(yaw, -0.7, 0.7)], 1)

@@ -89,7 +89,7 @@ class Linearised:
         return np.eye(self.modes.shape[1]) + self.modes.T @ self._weighted_modes
 
 
-def head_points(lm: LandmarkModel, shape: FaceShape, states: States, t: int) -> Float[np.ndarray, "478 3"]:
+def landmarks_in_head(lm: LandmarkModel, shape: FaceShape, states: States, t: int) -> Float[np.ndarray, "478 3"]:
     """Landmarks of image ``t`` in head coordinates."""
     points = shape.rest + np.tensordot(states.actions[t], lm.actions, 1)
     points[IRISES] = turned_irises(shape, states.gaze[t])
@@ -112,7 +112,7 @@ def project(
     turns = rotvec_to_matrix(states.rotation)
     scale = eye_distance_pixels(observations, states)
     for t in range(len(states)):
-        points = (head_points(lm, shape, states, t) + shape.missed) @ turns[t].T + states.translation[t]
+        points = (landmarks_in_head(lm, shape, states, t) + shape.missed) @ turns[t].T + states.translation[t]
         out[t] = observations.focal[t] * points[:, :2] / points[:, 2:] + observations.centre[t]
         out[t] += scale[t] * detected_shift(lm, states, t, turns[t])
     return out
@@ -126,7 +126,7 @@ def eye_distance_pixels(observations: Observations, states: States) -> Float[np.
 def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations: Observations, t: int) -> Linearised:
     """Residuals of image ``t`` and their derivatives."""
     turn = rotvec_to_matrix(states.rotation[t])
-    seen = see(observations, states, t, head_points(lm, shape, states, t) + shape.missed)
+    seen = see(observations, states, t, landmarks_in_head(lm, shape, states, t) + shape.missed)
     residual = seen.at - observations.landmarks[t] / seen.scale
     yaw, pitch = view_angles(turn, states.translation[t])
     axes = head_axes(turn)

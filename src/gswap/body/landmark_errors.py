@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from gswap.foundation.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT
 
-COUNT, SKIN_COUNT = 478, 468
+COUNT = 478
 KNOTS = np.radians(np.arange(-60.0, 61.0, 12.0))
 """Yaw angles between which the shift is interpolated smoothly: a detector understates small turns, for one."""
 BELL_WIDTH = np.radians(10.0)

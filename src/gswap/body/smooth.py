@@ -1,28 +1,14 @@
-"""Temporal smoothing of a finished track: Gaussian, within shots, lost images left out."""
+"""Temporal smoothing: Gaussian, within shots, lost images left out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import gaussian_filter1d
 
-from gswap.foundation.types import BodyTrack, Shot
-
-
-def smooth_track(track: BodyTrack, sigma: float, shots: Sequence[Shot] = (), *, actions: bool = False) -> BodyTrack:
-    """Smooth head pose and neck (and actions, if asked) with a Gaussian of ``sigma`` frames.
-
-    Lost images have no weight; nothing crosses a shot. Blinks and gaze are never smoothed.
-    """
-    if sigma <= 0:
-        return track
-    spans = shots or (Shot(0, len(track)),)
-    names = ("rotation", "translation", "neck", *(("actions",) if actions else ()))
-    changed = {name: smooth_rows(getattr(track, name), track.valid, sigma, spans) for name in names}
-    return replace(track, **changed)
+from gswap.foundation.types import Shot
 
 
 def smooth_rows(

@@ -38,7 +38,6 @@ FLAT, LOCAL_FLAT = 0.3, 0.6
 """Square root of the gradient, per pixel, below which a cell counts as flat; the same of a point's four histograms."""
 YAWS, YAW_WIDTH = np.radians([-30.0, 0.0, 30.0]), np.radians(18.0)
 """Yaws at which the regressions were learnt, and how wide each reaches."""
-NO_EAR, RIGHT_EAR, LEFT_EAR = 0, 1, 2
 STABLE = np.setdiff1d(np.arange(478), [*LIPS, *OVAL, *EYE_RIGHT, *EYE_LEFT, *IRIS_RIGHT, *IRIS_LEFT])
 """Landmarks that tell the head's pose."""
 

@@ -26,9 +26,9 @@ from gswap.pipeline.steps.perceive import person_choice
 
 PROBE_FRAMES = 60
 """Frames of the clip that are looked at."""
-SECONDS_PER_FRAME = 2.4
+SECONDS_PER_FRAME = 1.6
 """CPU seconds of a whole swap per frame at 512x512 (docs/benchmarks.md), without the fit."""
-FIT_SECONDS = 240.0
+FIT_SECONDS = 340.0
 MEMORY_MB = 2500
 """Peak memory of a swap."""
 YAW_REACH = 25.0
@@ -130,6 +130,8 @@ def _clip(job: Job, settings: Settings, facts: list[str], warnings: list[str], o
     if width < 60:
         warnings.append(f"The face in the clip is only {width:.0f} px wide.")
     pixels = min(info.width * info.height, 1024 * 1024) / 512**2
+    if info.truncated:
+        warnings.append(ingest.cut_off(info))
     seconds = info.frame_count * SECONDS_PER_FRAME * pixels + FIT_SECONDS
     facts.append(
         f"Estimate: {seconds / 60 / min(os.cpu_count() or 1, 2):.0f} minutes on this machine, "

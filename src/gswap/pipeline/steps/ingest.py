@@ -130,6 +130,13 @@ def _run(context: StepContext) -> None:
         "target_sha256": hash_file(job.target),
         "photo_sha256": [hash_file(p) for p in files],
     }
+    if info.truncated:
+        context.notes |= {"warnings": [cut_off(info)]}
+
+
+def cut_off(info: VideoInfo) -> str:
+    """What is said of a clip that ``--limits.allow-truncated`` let through."""
+    return f"The clip is cut off or damaged: only its first {info.frame_count} frames can be read."
 
 
 def _counted(frames: Iterable[VideoFrame], total: int, progress: Progress) -> Iterator[RgbImage]:
