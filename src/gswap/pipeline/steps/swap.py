@@ -173,4 +173,4 @@ def load_swap(folders: dict[str, Path], count: int) -> SwapSet:
     return SwapSet(advice=tuple(read_json(folder / "swap.json")["advice"]), **stores)
 
 
-STEP = Step("swap", 8, ("ingest", "perceive", "track", "segment"), _config, _run)
+STEP = Step("swap", 9, ("ingest", "perceive", "track", "segment"), _config, _run)

@@ -93,9 +93,11 @@ def build_neck(
     core, own, region = _areas(target, person, target_points, target_skin)
     new_head = cv2.resize(head_alpha, core.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
     small_ruler = FaceRuler.of(target_points, 1 / HALF)
-    straight, column = upright(core, region, small_ruler)
-    region |= column
-    within = straight & below_jaw(region & straight, new_head, small_ruler, Turn.of(target_points / HALF, small_ruler))
+    within, column = upright(core, region, small_ruler)
+    if column.any():
+        region |= column
+    else:  # a waist that is not seen on both sides tells nothing
+        within = below_jaw(region, new_head, small_ruler, Turn.of(target_points / HALF, small_ruler))
     beyond, region = region & ~within, region & within
     if not core.any():
         empty = np.zeros((h, w), np.float32)
