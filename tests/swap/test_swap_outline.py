@@ -47,6 +47,10 @@ def photo(radius: float, tower: bool = False) -> ReadyPhoto:
     return ReadyPhoto(colours, alpha, np.zeros((478, 2)), Camera(FOCAL, *CENTRE, SIDE, SIDE), 60.0)
 
 
+def measured(photos: list[ReadyPhoto]) -> list[Reach]:
+    return Reach.of_all(skull(), people(len(photos)), photos)
+
+
 def test_reach_of_a_round_head():
     reach = Reach.of(skull(), people(1), 0, photo(1.3 * SKULL_PIXELS))
     assert reach.skull == pytest.approx(SKULL_PIXELS, rel=1e-3)
@@ -55,10 +59,10 @@ def test_reach_of_a_round_head():
 
 def test_what_one_photo_alone_shows_above_the_head_is_cut():
     photos = [photo(1.2 * SKULL_PIXELS, tower=i == 2) for i in range(5)]
-    usual = usual_reach(skull(), people(5), photos, np.zeros(5, bool))
-    clean = without_leaks(photos, skull(), people(5), usual)
-    assert leakage(photos, skull(), people(5), usual).argmax() == 2
-    assert (leakage(photos, skull(), people(5), usual) > 0).sum() == 1
+    usual = usual_reach(measured(photos), np.zeros(5, bool))
+    clean = without_leaks(photos, measured(photos), usual)
+    assert leakage(measured(photos), usual).argmax() == 2
+    assert (leakage(measured(photos), usual) > 0).sum() == 1
     y, x = np.mgrid[:SIDE, :SIDE] + 0.5
     far = np.hypot(x - CENTRE[0], y - CENTRE[1])
     beyond = (far > 1.2 * 1.04 * LEAK[1] * SKULL_PIXELS) & (y < CENTRE[1])
@@ -70,9 +74,9 @@ def test_what_one_photo_alone_shows_above_the_head_is_cut():
 
 def test_hair_that_every_photo_shows_stays():
     photos = [photo(1.2 * SKULL_PIXELS, tower=True) for _ in range(4)]
-    usual = usual_reach(skull(), people(4), photos, np.zeros(4, bool))
-    assert not leakage(photos, skull(), people(4), usual).any()
-    assert all(np.array_equal(a.alpha, photos[0].alpha) for a in without_leaks(photos, skull(), people(4), usual))
+    usual = usual_reach(measured(photos), np.zeros(4, bool))
+    assert not leakage(measured(photos), usual).any()
+    assert all(np.array_equal(a.alpha, photos[0].alpha) for a in without_leaks(photos, measured(photos), usual))
 
 
 def test_hair_below_the_ears_falls_as_it_likes():
@@ -80,15 +84,15 @@ def test_hair_below_the_ears_falls_as_it_likes():
     alpha = hanging.alpha.copy()
     alpha[130:230, 40:80] = 255
     photos = [photo(1.2 * SKULL_PIXELS) for _ in range(4)] + [dataclasses.replace(hanging, alpha=alpha)]
-    usual = usual_reach(skull(), people(5), photos, np.zeros(5, bool))
-    assert np.array_equal(without_leaks(photos, skull(), people(5), usual)[4].alpha, alpha)
+    usual = usual_reach(measured(photos), np.zeros(5, bool))
+    assert np.array_equal(without_leaks(photos, measured(photos), usual)[4].alpha, alpha)
 
 
 def test_few_photos_are_not_doubted():
     photos = [photo(1.2 * SKULL_PIXELS, tower=True) for _ in range(FEWEST_PHOTOS - 1)]
-    assert usual_reach(skull(), people(len(photos)), photos, np.zeros(len(photos), bool)) is None
-    assert without_leaks(photos, skull(), people(len(photos)), None) == photos
-    assert not leakage(photos, skull(), people(len(photos)), None).any()
+    assert usual_reach(measured(photos), np.zeros(len(photos), bool)) is None
+    assert without_leaks(photos, measured(photos), None) == photos
+    assert not leakage(measured(photos), None).any()
 
 
 def test_a_mirrored_picture_is_held_against_the_mirrored_outline():
@@ -96,7 +100,7 @@ def test_a_mirrored_picture_is_held_against_the_mirrored_outline():
     alpha = lopsided.alpha.copy()
     alpha[40:120, 60:100] = 255
     photos = [dataclasses.replace(lopsided, alpha=alpha)] * 3
-    plain, turned = usual_reach(skull(), people(3), photos, np.array([False, True]))
+    plain, turned = usual_reach(measured(photos), np.array([False, True]))
     flipped = dataclasses.replace(lopsided, alpha=np.ascontiguousarray(alpha[:, ::-1]))
     seen = people(1)
     camera = dataclasses.replace(seen.cameras[0], cx=SIDE - CENTRE[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,6 +45,11 @@ class Reach:
     outline: Float[np.ndarray, "k"]
 
     @classmethod
+    def of_all(cls, skull: Head, people: Lifted, photos: Sequence[ReadyPhoto]) -> list[Reach]:
+        """Measure every photo."""
+        return [cls.of(skull, people, i, photo) for i, photo in enumerate(photos)]
+
+    @classmethod
     def of(cls, skull: Head, people: Lifted, i: int, photo: ReadyPhoto) -> Reach:
         """Measure photo ``i``."""
         pose = people.rotation[i], people.translation[i], photo.camera
@@ -66,53 +72,42 @@ def directions(offsets: Float[np.ndarray, "... 2"]) -> Int[np.ndarray, "..."]:
     return np.floor((angle / (2 * np.pi) % 1) * RADIAL_BINS).astype(int) % RADIAL_BINS
 
 
-def usual_reach(
-    skull: Head, people: Lifted, photos: list[ReadyPhoto], mirrored: Bool[np.ndarray, "m"]
-) -> Float[np.ndarray, "m k"] | None:
+def usual_reach(reaches: Sequence[Reach], mirrored: Bool[np.ndarray, "m"]) -> Float[np.ndarray, "m k"] | None:
     """The median reach of a person's head in skulls, as pictures show it; ``None`` with few photos.
 
     Args:
-        skull: The person's.
-        people: The poses in the photos.
-        photos: The photos.
+        reaches: Of the photos.
         mirrored: Which of the pictures that are asked about are seen in a mirror.
     """
-    ratios = [Reach.of(skull, people, i, photo).ratio for i, photo in enumerate(photos) if people.valid[i]]
-    if len(ratios) < FEWEST_PHOTOS:
+    if len(reaches) < FEWEST_PHOTOS:
         return None
-    usual = np.median(ratios, axis=0)
+    usual = np.median([reach.ratio for reach in reaches], axis=0)
     turned = usual[(RADIAL_BINS // 2 - 1 - np.arange(RADIAL_BINS)) % RADIAL_BINS]
     return np.where(mirrored[:, None], turned, usual)
 
 
-def leakage(
-    photos: list[ReadyPhoto], skull: Head, people: Lifted, usual: Float[np.ndarray, "n k"] | None
-) -> Float[np.ndarray, "n"]:
-    """How far each matte sticks out above its head, in shares of the usual reach, on average; 0 with few photos.
-
-    Arguments as in :func:`without_leaks`.
-    """
+def leakage(reaches: Sequence[Reach], usual: Float[np.ndarray, "n k"] | None) -> Float[np.ndarray, "n"]:
+    """How far each matte sticks out above its head, in shares of the usual reach, on average; 0 with few photos."""
     if usual is None:
-        return np.zeros(len(photos))
+        return np.zeros(len(reaches))
     above = np.sin(2 * np.pi * (np.arange(RADIAL_BINS) + 0.5) / RADIAL_BINS) < -ABOVE
-    ratios = np.stack([Reach.of(skull, people, i, photo).ratio for i, photo in enumerate(photos)])
+    ratios = np.stack([reach.ratio for reach in reaches])
     return np.maximum(ratios / np.maximum(usual, 1e-3) - LEAK[0], 0)[:, above].mean(1)
 
 
 def without_leaks(
-    photos: list[ReadyPhoto], skull: Head, people: Lifted, usual: Float[np.ndarray, "n k"] | None
+    photos: Sequence[ReadyPhoto], reaches: Sequence[Reach], usual: Float[np.ndarray, "n k"] | None
 ) -> list[ReadyPhoto]:
     """Cut from the mattes what sticks out above a head in one photo only: background of the hair's colour.
 
     Args:
         photos: The photos.
-        skull: The person's, head frame of ``people``.
-        people: The poses in the photos.
+        reaches: Theirs.
         usual: See :func:`usual_reach`.
     """
     if usual is None:
-        return photos
-    return [_without_leak(p, Reach.of(skull, people, i, p), usual[i]) for i, p in enumerate(photos)]
+        return list(photos)
+    return [_without_leak(*one) for one in zip(photos, reaches, usual, strict=True)]
 
 
 def _without_leak(photo: ReadyPhoto, reach: Reach, usual: Float[np.ndarray, "k"]) -> ReadyPhoto:

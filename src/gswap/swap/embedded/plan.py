@@ -18,7 +18,7 @@ from gswap.swap.embedded.densemap import hair_shell
 from gswap.swap.embedded.lift import Lifted, leaders, lift, smooth_in_shots, valid_runs
 from gswap.swap.embedded.mirror import join_people, mirror_people, mirror_photos, mirrored_landmarks
 from gswap.swap.embedded.mouth import GAP_SHUT
-from gswap.swap.embedded.outline import Head, leakage, usual_reach, without_leaks
+from gswap.swap.embedded.outline import Head, Reach, leakage, usual_reach, without_leaks
 from gswap.swap.embedded.photos import ReadyPhoto, equalise, ready_photos, teeth_share
 from gswap.swap.embedded.relight import Complexion, adopted_gain, for_light, light_hardness, measure_complexion
 from gswap.swap.embedded.retarget import EYES, Face, Retargeted, Similarity, align, neutral_face, retarget
@@ -115,7 +115,8 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
     complexion = _complexion(inputs.target, frames)
     light = for_light(cfg.relight, light_hardness(_sampled(inputs.target, frames), cfg.relight))
     usual = None if outlines.usual is None else outlines.usual[kept]
-    ready = without_leaks(ready_photos(pictures, everybody, width), skull, everybody, usual)
+    ready = ready_photos(pictures, everybody, width)
+    ready = without_leaks(ready, Reach.of_all(skull, everybody, ready), usual)
     ready, grey, guess = coloured(ready, complexion)
     main = int(np.bincount(choice.base[frames.valid].argmax(1), minlength=len(ready)).argmax())
     photos = tuple(equalise(ready, main))
@@ -172,10 +173,11 @@ class _Outlines:
 def _outlines(
     skull: Head, people: Lifted, photos: list[ReadyPhoto], mirrored: Bool[np.ndarray, "n"], cfg: SwapConfig
 ) -> _Outlines:
-    usual = usual_reach(skull, people, photos, mirrored)
+    reaches = Reach.of_all(skull, people, photos)
+    usual = usual_reach(reaches, mirrored)
     own = None if usual is None else usual[: len(photos)]
-    leaks = np.tile(leakage(photos, skull, people, own), 2)[: len(mirrored)]
-    shell = hair_shell(skull, people, without_leaks(photos, skull, people, own), cfg.map)
+    leaks = np.tile(leakage(reaches, own), 2)[: len(mirrored)]
+    shell = hair_shell(skull, people, without_leaks(photos, reaches, own), cfg.map)
     return _Outlines(usual, leaks, shell)
 
 
