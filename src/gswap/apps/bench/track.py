@@ -23,7 +23,7 @@ from gswap.foundation.store import read_face_track, read_json, write_face_track,
 from gswap.foundation.types import BodyTrack, FaceTrack, Masks, RgbImage
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
-from gswap.media.scenes import ShotDetector, is_duplicate
+from gswap.media.scenes import scan
 from gswap.perception import clip as perception
 from gswap.perception import head_points
 from gswap.perception.config import PerceptionConfig
@@ -136,12 +136,7 @@ def landmarks_of(video: Path, cache: Path, person: int | None = 1) -> tuple[Face
     if timing.exists():
         return read_face_track(path), read_json(timing)
     info = probe(video)
-    detector, duplicate, previous = ShotDetector(), [], None
-    for image in images_of(video):
-        detector.feed(image)
-        duplicate.append(previous is not None and is_duplicate(previous, image))
-        previous = image
-    shots = detector.shots()
+    shots, duplicate = scan(images_of(video))
     start = time.process_time()
     people = perception.find_people(lambda: images_of(video), info.frame_count, shots, cfg)
     chosen = perception.choose_person(people, cfg, index=person)
@@ -151,7 +146,7 @@ def landmarks_of(video: Path, cache: Path, person: int | None = 1) -> tuple[Face
         chosen,
         size=(info.width, info.height),
         shots=shots,
-        duplicate=np.array(duplicate),
+        duplicate=duplicate,
         cfg=cfg,
     )
     count = info.frame_count

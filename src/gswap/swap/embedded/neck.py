@@ -91,12 +91,12 @@ def build_neck(
     gain = mean_log(colour, _lower(skin, points)) - mean_log(image, _lower(target_skin, target_points))
     recoloured = np.clip((image + LOG_FLOOR) * np.exp(gain).astype(np.float32) - LOG_FLOOR, 0, 255)
     core, own, region = _areas(target, person, target_points, target_skin)
-    new_head = cv2.resize(head_alpha, core.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
     small_ruler = FaceRuler.of(target_points, 1 / HALF)
     within, column = upright(core, region, small_ruler)
     if column.any():
         region |= column
     else:  # a waist that is not seen on both sides tells nothing
+        new_head = cv2.resize(head_alpha, core.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
         within = below_jaw(region, new_head, small_ruler, Turn.of(target_points / HALF, small_ruler))
     beyond, region = region & ~within, region & within
     if not core.any():
