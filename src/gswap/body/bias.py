@@ -71,7 +71,7 @@ def retrack(
     actions = np.zeros((len(chosen), len(model.action_names)))
     actions[:, lm.free] = fit.states.actions
     bias = measure_bias(target, chosen, fit.states.rotation, fit.states.translation, actions)
-    return replace(apply_bias(target, bias, model.action_names), shape=body_shape(lm, fit.shape))
+    return replace(apply_bias(target, bias, model.action_names), shape=body_shape(lm, fit))
 
 
 def retrack_fully(

@@ -21,6 +21,7 @@ from gswap.body.gauss_newton import (
     solve_shot,
     solve_with_shape,
 )
+from gswap.body.head_offsets import solve_head_offsets
 from gswap.body.landmark_model import (
     REFERENCE_EYE_DISTANCE,
     SKIN_COUNT,
@@ -248,7 +249,7 @@ def assemble(
 ) -> BodyTrack:
     """Landmark fit -> track of all images: lids, torso, duplicates, confidence."""
     model, states, index = lm.body, fit.states, fit.index
-    shape = body_shape(lm, fit.shape)
+    shape = body_shape(lm, fit)
     rest = model.rest(shape)
     residual = image_residuals(lm, fit)
     actions = np.zeros((len(index), len(model.action_names)))
@@ -279,10 +280,12 @@ def assemble(
     )
 
 
-def body_shape(lm: LandmarkModel, face: FaceShape) -> BodyShape:
-    """Fitted face -> shape of the whole body, the landmarks' offsets spread over the skin."""
-    shape = lm.body_shape(face.parameters)
-    return BodyShape(shape.model, shape.coefficients, spread_offsets(lm.body, lm.body.rest(shape).vertices, face))
+def body_shape(lm: LandmarkModel, fit: FaceFit) -> BodyShape:
+    """Fitted face -> shape of the whole body, the offsets of landmarks and of the head's points spread over the skin."""
+    shape = lm.body_shape(fit.shape.parameters)
+    head = solve_head_offsets(lm, fit.shape, fit.states, fit.observations)
+    offsets = spread_offsets(lm.body, lm.body.rest(shape).vertices, fit.shape, head)
+    return BodyShape(shape.model, shape.coefficients, offsets)
 
 
 def image_residuals(lm: LandmarkModel, fit: FaceFit) -> Float[np.ndarray, "n"]:

@@ -45,18 +45,30 @@ class HeadTerms:
         return (axes @ columns.reshape(-1, 2, columns.shape[1])).reshape(columns.shape)
 
 
+def found_in(lm: LandmarkModel, observations: Observations, t: int) -> bool:
+    """Whether the head's points were found in image ``t``."""
+    if lm.marks is None or not observations.head.size or observations.trust[t] < 1:
+        return False
+    return observations.head.shape[1] == len(lm.marks) and bool(np.isfinite(observations.head[t]).all())
+
+
+def head_points_in_head(lm: LandmarkModel, shape: FaceShape, states: States, t: int) -> Float[np.ndarray, "p 3"]:
+    """The head's points of image ``t`` in head coordinates; those that are landmarks have their offsets."""
+    points = shape.head + np.tensordot(states.actions[t], lm.head_actions, 1)
+    if lm.marks is not None:
+        also = lm.marks.landmark >= 0
+        points[also] += shape.offsets[lm.marks.landmark[also]]
+    return points
+
+
 def linearise_head(
     lm: LandmarkModel, shape: FaceShape, states: States, observations: Observations, t: int
 ) -> HeadTerms | None:
     """Residuals of the head's points in image ``t`` and their derivatives; ``None`` where there are none."""
-    if lm.marks is None or not observations.head.size or observations.trust[t] < 1:
-        return None
-    if observations.head.shape[1] != len(lm.marks) or not np.isfinite(observations.head[t]).all():
+    if lm.marks is None or not found_in(lm, observations, t):
         return None
     turn = rotvec_to_matrix(states.rotation[t])
-    points = shape.head + np.tensordot(states.actions[t], lm.head_actions, 1)
-    also = lm.marks.landmark >= 0
-    points[also] += shape.offsets[lm.marks.landmark[also]]
+    points = head_points_in_head(lm, shape, states, t)
     seen = see(observations, states, t, points)
     axes = head_axes(turn)
     scale = lm.marks.scale(view_angles(turn, states.translation[t])[0], observations.ears[t])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy import sparse
 from scipy.sparse.linalg import splu
 
-from gswap.body.landmark_model import SKIN_COUNT, FaceShape
+from gswap.body.landmark_model import SKIN_COUNT, FaceModel, FaceShape
+from gswap.foundation.landmarks import OVAL
 from gswap.foundation.protocols import BodyModel
 
 DATA_WEIGHT = 2.0
@@ -16,38 +19,77 @@ REACH = 0.04
 """Metres beyond the landmarks over which the field fades out."""
 
 
-def spread_offsets(model: BodyModel, vertices: Float[np.ndarray, "v 3"], face: FaceShape) -> Float[np.ndarray, "v 3"]:
-    """Offsets of all vertices from those of the landmarks.
+def spread_offsets(
+    model: FaceModel,
+    vertices: Float[np.ndarray, "v 3"],
+    face: FaceShape,
+    head: Float[np.ndarray, "p 3"] | None = None,
+) -> Float[np.ndarray, "v 3"]:
+    """Offsets of all vertices from those of the landmarks and, on top of them, of ears, skull and jaw.
 
     Solves ``min |L x|^2 + fade |x|^2 + weight |B x - d|^2`` with ``L`` the mesh Laplacian (inverse edge lengths) of the
-    skin and ``B`` the landmarks' barycentric coordinates. Neighbourhood is along the surface, so that what moves the
+    skin and ``B`` the points' barycentric coordinates. Neighbourhood is along the surface, so that what moves the
     upper lip does not leak into the lower one. Eyeballs move as a whole with their lids; the tongue stays.
+
+    Args:
+        model: The body.
+        vertices: Of the person at rest, without offsets.
+        face: The landmarks' offsets.
+        head: Offsets of the points of ``model.head_points``. Those of the face are left to the landmarks: what moves
+            ears, skull and jaw leaves eyes, nose and lips where they are.
     """
     skin = np.flatnonzero((model.part == 0) & (model.head_weight > 0.3))
-    local = np.full(len(vertices), -1)
-    local[skin] = np.arange(len(skin))
-    faces = local[model.faces]
-    faces = faces[(faces >= 0).all(1)]
-    points = vertices[skin]
-    laplacian = mesh_laplacian(points, faces)
-
-    triangles = local[model.landmark_triangles[:SKIN_COUNT]]
-    usable = (triangles >= 0).all(1)
-    rows = np.repeat(np.arange(usable.sum()), 3)
-    weights = model.landmark_barycentric[:SKIN_COUNT][usable]
-    select = sparse.csr_array(
-        (weights.ravel(), (rows, triangles[usable].ravel())), shape=(int(usable.sum()), len(skin))
-    )
-    anchors = (points[triangles[usable]] * weights[..., None]).sum(1)
-    away = distance_to(points, anchors)
-    fade = np.square(np.clip(away / REACH, 0, None)) ** 2
-    system = laplacian.T @ laplacian + sparse.diags_array(fade + 1e-6) + DATA_WEIGHT * (select.T @ select)
-    field = splu(sparse.csc_matrix(system)).solve(DATA_WEIGHT * (select.T @ face.offsets[usable]))
+    surface = _Surface.of(model, vertices, skin)
     out = np.zeros_like(vertices)
-    out[skin] = field
+    marks = slice(0, SKIN_COUNT)
+    out[skin] = surface.field(model.landmark_triangles[marks], model.landmark_barycentric[marks], face.offsets)
+    if head is not None and model.head_points is not None:
+        points = model.head_points
+        outer = np.flatnonzero((points.landmark < 0) | np.isin(points.landmark, OVAL))
+        inner = np.setdiff1d(np.arange(SKIN_COUNT), OVAL)
+        out[skin] += surface.field(
+            np.concatenate([points.triangles[outer], model.landmark_triangles[inner]]),
+            np.concatenate([points.barycentric[outer], model.landmark_barycentric[inner]]),
+            np.concatenate([head[outer], np.zeros((len(inner), 3))]),
+        )
     for eye, part in enumerate((3, 2)):
         out[model.part == part] = face.eye_offsets[eye]
     return out
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """The skin of a head at rest."""
+
+    points: Float[np.ndarray, "n 3"]
+    local: Int[np.ndarray, "v"]
+    """Vertex of the body -> of the skin, -1: not skin."""
+    bending: sparse.csr_array
+
+    @staticmethod
+    def of(model: BodyModel, vertices: Float[np.ndarray, "v 3"], skin: Int[np.ndarray, "n"]) -> _Surface:
+        local = np.full(len(vertices), -1)
+        local[skin] = np.arange(len(skin))
+        faces = local[model.faces]
+        laplacian = mesh_laplacian(vertices[skin], faces[(faces >= 0).all(1)])
+        return _Surface(vertices[skin], local, laplacian.T @ laplacian)
+
+    def field(
+        self,
+        triangles: Int[np.ndarray, "k 3"],
+        barycentric: Float[np.ndarray, "k 3"],
+        offsets: Float[np.ndarray, "k 3"],
+    ) -> Float[np.ndarray, "n 3"]:
+        """The smoothest offsets of the skin that are about ``offsets`` at points on it."""
+        corners = self.local[triangles]
+        usable = (corners >= 0).all(1)
+        corners, weights = corners[usable], barycentric[usable]
+        rows = np.repeat(np.arange(len(corners)), 3)
+        select = sparse.csr_array((weights.ravel(), (rows, corners.ravel())), shape=(len(corners), len(self.points)))
+        away = distance_to(self.points, (self.points[corners] * weights[..., None]).sum(1))
+        fade = np.square(np.clip(away / REACH, 0, None)) ** 2
+        system = self.bending + sparse.diags_array(fade + 1e-6) + DATA_WEIGHT * (select.T @ select)
+        return splu(sparse.csc_matrix(system)).solve(DATA_WEIGHT * (select.T @ offsets[usable]))
 
 
 def mesh_laplacian(points: Float[np.ndarray, "n 3"], faces: np.ndarray) -> sparse.csr_array:
