@@ -41,6 +41,8 @@ SHAPES = 8
 FIRST_WIDE, WIDER = 40000, 1.7
 STUDIED, IMAGES = range(3000, 3024), 8
 JAW = tuple(i for i in OVAL if i in {58, 172, 136, 150, 149, 176, 148, CHIN, 377, 400, 378, 379, 365, 397, 288})
+MOUTH = (0, 17, 61, 291, 37, 267, 84, 314, 40, 270, 91, 321, 13, 14, 82, 312, 87, 317)
+"""Landmarks around and between the lips."""
 EAR_POINTS, SKULL_POINTS, FACE_POINTS, MIDDLE_POINTS = 12, 20, 12, 6
 """On each side, and in the middle of the face."""
 FOLDS = 4
@@ -74,7 +76,7 @@ class Points:
 
 
 def choose_points(model: AnnyModel) -> Points:
-    """Take landmarks of the jaw and of the stable face, and spread points over the ears and the skull."""
+    """Take landmarks of the jaw, the lips and the stable face, and spread points over the ears and the skull."""
     rest = model.rest(model.neutral_shape())
     v = rest.vertices - rest.joints[model.head_joint]
     lm = landmark_model(model)
@@ -92,7 +94,7 @@ def choose_points(model: AnnyModel) -> Points:
     corners = np.concatenate([other_side(left_ear), left_ear, left_skull, other_side(left_skull)])
     left_face = _spread(face, finding.STABLE[face[finding.STABLE, 0] > 4e-3], FACE_POINTS)
     pairs, middle_line = mirror_pairs(model), finding.STABLE[np.abs(face[finding.STABLE, 0]) < 1.5e-3]
-    marks = [*JAW, *_spread(face, middle_line, MIDDLE_POINTS), *left_face, *pairs[left_face]]
+    marks = [*JAW, *MOUTH, *_spread(face, middle_line, MIDDLE_POINTS), *left_face, *pairs[left_face]]
     e, s = EAR_POINTS, SKULL_POINTS
     starts = len(marks) + np.array([0, e, 2 * e, 2 * e + s])
     order = [np.arange(a, a + n) for a, n in zip(starts[[1, 0, 3, 2]], (e, e, s, s), strict=True)]
@@ -311,8 +313,14 @@ def _report(label: str, looks: Looks, points: Points, guess: np.ndarray) -> None
     off = 100 * np.linalg.norm(looks.shift - guess.reshape(looks.shift.shape), axis=-1)
     near = np.abs(looks.view[:, 0]) < np.radians(38)
     ear, free = off[:, points.ear == LEFT_EAR].mean(1), looks.free[:, 1] > 0.6
-    jaw, marks, skull = np.isin(points.landmark, JAW), points.landmark >= 0, (points.landmark < 0) & (points.ear == 0)
-    figures = {"jaw": off[near][:, jaw], "face": off[near][:, marks & ~jaw], "skull": off[near][:, skull]}
+    jaw, lips = np.isin(points.landmark, JAW), np.isin(points.landmark, MOUTH)
+    marks, skull = points.landmark >= 0, (points.landmark < 0) & (points.ear == 0)
+    figures = {
+        "jaw": off[near][:, jaw],
+        "lips": off[near][:, lips],
+        "face": off[near][:, marks & ~jaw & ~lips],
+        "skull": off[near][:, skull],
+    }
     figures["seen ear"] = ear[near & free]
     figures["hidden ear"] = ear[near & ~free]
     said = ", ".join(f"{name} {values.mean():.2f}" for name, values in figures.items())

@@ -66,7 +66,16 @@ def test_a_perfect_track_has_no_errors():
         marks.append(900 * points[:, :2] / points[:, 2:] + 256)
     found = figures.pose_figures(model, truth, truth, np.array(marks))
     assert found.yaw == pytest.approx(np.degrees([-0.3, 0.9]), abs=1)
-    for name in ("rotation", "jaw", "lids", "lips", "ears", "skull", "gaze"):
+    for name in ("rotation", "jaw", "jaw_line", "lids", "lips", "ears", "skull", "gaze"):
         assert np.abs(getattr(found, name)).max() < 1e-3, name
     ours, mean = figures.shape_errors(model, truth.shape, truth.shape)
     assert ours == pytest.approx(0, abs=1e-6) and mean == pytest.approx(0, abs=1e-6)
+
+
+def test_a_line_moved_along_itself_is_nearer_than_its_points():
+    places = np.linspace(0, np.pi, 15)
+    arc = 100 * np.stack([np.cos(places), np.sin(places)], 1)
+    along = 100 * np.stack([np.cos(places + 0.05), np.sin(places + 0.05)], 1)
+    assert np.linalg.norm(along - arc, axis=1).mean() > 4.9
+    assert figures.line_distance(arc, along) < 0.4
+    assert figures.line_distance(arc, arc * 1.03) == pytest.approx(3, abs=0.1)

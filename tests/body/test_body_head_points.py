@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gswap.body.config import FitConfig
-from gswap.body.fit import fit_track
+from gswap.body.fit import body_shape, fit_faces, fit_track, observe
 from gswap.body.gauss_newton import (
     Observations,
     Priors,
@@ -15,12 +15,15 @@ from gswap.body.gauss_newton import (
     normal_equations,
     solve_with_shape,
 )
+from gswap.body.head_offsets import solve_head_offsets
 from gswap.body.head_points import LEFT_EAR, RIGHT_EAR, HeadPoints
 from gswap.body.head_terms import HEAD_OUTLIER, HEAD_TRUST, linearise_head
 from gswap.body.landmark_errors import head_axes, view_angles
 from gswap.body.landmark_model import landmark_model
 from gswap.body.models import load_body
+from gswap.body.offsets import spread_offsets
 from gswap.foundation.geometry import rotvec_to_matrix
+from gswap.foundation.landmarks import OVAL
 from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, Shot
 
 SIZE, FOCAL = (640, 480), 1408.0
@@ -261,3 +264,35 @@ def test_images_without_points_are_fitted_as_before(model):
     unseen = fit_track(replace(faces, head_points=np.full_like(faces.head_points, np.nan)), model, FitConfig())
     np.testing.assert_array_equal(bare.rotation, unseen.rotation)
     np.testing.assert_array_equal(bare.shape.coefficients, unseen.shape.coefficients)
+
+
+def test_ears_that_no_shape_has_are_followed_and_leave_the_face_alone(model):
+    truth = person(model)
+    ears = (model.regions["ears"] > 0.5) & (model.part == 0)
+    side = np.sign(model.rest(truth.shape).vertices[:, :1])
+    odd = replace(truth, shape=replace(truth.shape, offsets=np.where(ears[:, None], side * [6e-3, 0, 0], 0)))
+    faces = replace(faces_of(model, truth), head_points=faces_of(model, odd).head_points)
+    lm, track = landmark_model(model), fit_track(faces, model, FitConfig())
+    fit = fit_faces(lm, observe(faces, FitConfig(), None), [np.arange(len(truth))], FitConfig())
+    whole = body_shape(lm, fit)
+    np.testing.assert_array_equal(whole.offsets, track.shape.offsets)
+    plain = spread_offsets(model, model.rest(lm.body_shape(fit.shape.parameters)).vertices, fit.shape)
+    on_ear = model.head_points.ear > 0
+    ear_points = model.head_points.triangles[on_ear], model.head_points.barycentric[on_ear]
+
+    def off(shape):
+        pixels = seen(model, replace(track, shape=shape), *ear_points) - seen(model, odd, *ear_points)
+        return np.linalg.norm(pixels, axis=-1).mean()
+
+    assert off(whole) < 0.6 * off(replace(whole, offsets=plain))
+    inner = np.setdiff1d(np.arange(468), OVAL)
+    moved = whole.offsets - plain
+    at_face = (moved[model.landmark_triangles[inner]] * model.landmark_barycentric[inner][..., None]).sum(1)
+    assert np.linalg.norm(at_face, axis=1).max() < 0.1 * np.linalg.norm(moved, axis=1).max()
+
+
+def test_without_points_there_are_no_offsets(model):
+    lm, states, obs = one_image(model)
+    shape = lm.face_shape(np.zeros(lm.space.basis.shape[1]))
+    unseen = replace(obs, head=np.full_like(obs.head, np.nan))
+    assert not solve_head_offsets(lm, shape, states, unseen).any()

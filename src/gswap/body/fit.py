@@ -281,7 +281,7 @@ def assemble(
 
 
 def body_shape(lm: LandmarkModel, fit: FaceFit) -> BodyShape:
-    """Fitted face -> shape of the whole body, the offsets of landmarks and of the head's points spread over the skin."""
+    """Fitted face -> shape of the whole body; offsets of landmarks and of the head's points, spread over the skin."""
     shape = lm.body_shape(fit.shape.parameters)
     head = solve_head_offsets(lm, fit.shape, fit.states, fit.observations)
     offsets = spread_offsets(lm.body, lm.body.rest(shape).vertices, fit.shape, head)

@@ -49,6 +49,8 @@ LONGEST_ZOOM = 0.3
 _BOUND_PASSES = 4
 _FROZEN = 1e12
 _GAZE_STEP = 1e-4
+_GAZE_STEPS = _GAZE_STEP * np.repeat(np.concatenate([np.eye(2), -np.eye(2)])[:, None], 2, 1)
+"""Both eyes up and left, then both back: one eye's landmarks do not move with the other."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +74,29 @@ class Linearised:
         scaled = self.weight[:, None] * columns
         if not self.modes.shape[1]:
             return scaled
-        return scaled - self._weighted_modes @ np.linalg.solve(self._inner, self.modes.T @ scaled)
+        return scaled - self._weighted_modes @ (self._narrowed @ (self.modes.T @ scaled))
+
+    def products(self, columns: Float[np.ndarray, "956 k"]) -> tuple[Float[np.ndarray, "k k"], Float[np.ndarray, "k"]]:
+        """``columns.T @ precision @ columns`` and ``columns.T @ precision @ residual``, without the large factor."""
+        scaled = self.weight[:, None] * columns
+        common = self.modes.T @ scaled
+        left = self._narrowed @ common
+        own = columns.T @ scaled - common.T @ left
+        return own, scaled.T @ self.residual - left.T @ (self._weighted_modes.T @ self.residual)
 
     def explained(self) -> Float[np.ndarray, "956"]:
         """The part of the residual that the common errors explain best."""
         if not self.modes.shape[1]:
             return np.zeros_like(self.residual)
-        return self.modes @ np.linalg.solve(self._inner, self._weighted_modes.T @ self.residual)
+        return self.modes @ (self._narrowed @ (self._weighted_modes.T @ self.residual))
 
     @cached_property
     def _weighted_modes(self) -> Float[np.ndarray, "956 m"]:
         return self.weight[:, None] * self.modes
 
     @cached_property
-    def _inner(self) -> Float[np.ndarray, "m m"]:
-        return np.eye(self.modes.shape[1]) + self.modes.T @ self._weighted_modes
+    def _narrowed(self) -> Float[np.ndarray, "m m"]:
+        return np.linalg.inv(np.eye(self.modes.shape[1]) + self.modes.T @ self._weighted_modes)
 
 
 def landmarks_in_head(lm: LandmarkModel, shape: FaceShape, states: States, t: int) -> Float[np.ndarray, "478 3"]:
@@ -134,14 +144,10 @@ def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations:
     by_point = seen.by_point
 
     by_gaze = np.zeros((COUNT, 2, 4))
-    for eye in range(2):
-        for axis in range(2):
-            step = np.zeros((2, 2))
-            step[eye, axis] = _GAZE_STEP
-            high = turned_irises(shape, states.gaze[t] + step)[eye]
-            low = turned_irises(shape, states.gaze[t] - step)[eye]
-            slope = (high - low) / (2 * _GAZE_STEP)
-            by_gaze[IRISES[eye], :, 2 * eye + axis] = np.einsum("lij,lj->li", by_point[IRISES[eye]], slope)
+    high, low = turned_irises(shape, states.gaze[t] + _GAZE_STEPS).reshape(2, 2, *IRISES.shape, 3)
+    slopes = (high - low) / (2 * _GAZE_STEP)
+    for eye, marks in enumerate(IRISES):
+        by_gaze[marks, :, 2 * eye : 2 * eye + 2] = np.einsum("lij,alj->lia", by_point[marks], slopes[:, eye])
     by_actions = through_points(by_point, lm.actions.transpose(1, 2, 0))
     by_actions[IRISES.ravel()] = 0
     by_gaze += (lm.errors.gaze @ axes).transpose(1, 2, 0)
@@ -194,9 +200,9 @@ def normal_equations(
     line: Linearised, head: HeadTerms | None, priors: Priors, values: Float[np.ndarray, "n"]
 ) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n"]]:
     """Hessian and gradient of one frame."""
-    informed = line.informed(line.jacobian)
-    hessian = line.jacobian.T @ informed + priors.hessian
-    gradient = informed.T @ line.residual + priors.hessian @ values + priors.linear
+    hessian, gradient = line.products(line.jacobian)
+    hessian += priors.hessian
+    gradient += priors.hessian @ values + priors.linear
     if head is not None:
         informed = head.informed(head.jacobian)
         hessian += head.jacobian.T @ informed

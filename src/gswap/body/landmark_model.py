@@ -194,7 +194,7 @@ def gaze_rotation(gaze: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "... 3"
     return np.stack([-up, -left, np.zeros_like(up)], -1)
 
 
-def turned_irises(shape: FaceShape, gaze: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, "2 5 3"]:
+def turned_irises(shape: FaceShape, gaze: Float[np.ndarray, "*k 2 2"]) -> Float[np.ndarray, "*k 2 5 3"]:
     """Iris landmarks after both eyeballs have turned, head coordinates."""
     turn = rotvec_to_matrix(gaze_rotation(gaze))
     arms = shape.rest[IRISES] - shape.eye_centres[:, None]

@@ -174,8 +174,9 @@ def _paste_chroma(
     old[touched] = _to_codes(mixed, layout)[touched]
 
 
-def _to_uint8(value: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(value), 0, 255).astype(np.uint8)
+def _to_uint8(value: Float[np.ndarray, "..."]) -> np.ndarray:
+    """Rounded to the nearest (halves to even) and saturated, in one pass."""
+    return cv2.addWeighted(value, 1.0, value, 0.0, 0.0, dtype=cv2.CV_8U)
 
 
 def _to_codes(value: np.ndarray, layout: PlaneLayout) -> np.ndarray:

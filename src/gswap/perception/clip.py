@@ -30,6 +30,8 @@ SIZE_MATTERS = 1.5
 """Face sizes of distance that a face of e times the size is worth when people are told apart."""
 HEADING_FRAMES = 6
 """Detections from which a face's velocity is taken."""
+IDENTITY_SPACING = 15
+"""Frames between two identities at least: neighbours look alike, and one costs as much as ten frames' landmarks."""
 HINT_MARGIN = 1.7
 """Side of the crop around a hinted face, in units of the landmarks' extent."""
 Frames = Callable[[], Iterable[RgbImage]]
@@ -269,7 +271,8 @@ def follow(
     head = np.full((count, len(finder.ear), 2), np.nan)
     ears = np.zeros((count, 2))
     starts = {shot.start for shot in shots}
-    wanted = set(np.flatnonzero(np.isfinite(boxes[:, 0]))[:: max(1, count // cfg.embeddings)].tolist())
+    spacing = max(IDENTITY_SPACING, count // cfg.embeddings)
+    wanted = set(np.flatnonzero(np.isfinite(boxes[:, 0]))[::spacing].tolist())
     with FaceMesh(video=True) as mesh, FaceMesh(video=False) as still, Shoulders() as find_shoulders:
         for t, image in enumerate(frames()):
             if t in starts and t > 0:

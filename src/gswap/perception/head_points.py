@@ -88,7 +88,8 @@ class Regression:
 
     def __call__(self, looks: Float[np.ndarray, "f"], frame: HeadFrame) -> Float[np.ndarray, "m"]:
         """The answer to what is seen."""
-        numbers = (looks - self.mean) @ np.tensordot(yaw_shares(frame.yaw), self.weights, 1)
+        seen = (looks - self.mean).astype(np.float32)
+        numbers = yaw_shares(frame.yaw) @ np.stack([seen @ weights for weights in self.weights])
         return numbers @ self.shapes + view_powers(frame) @ self.view
 
 

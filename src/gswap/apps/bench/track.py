@@ -319,6 +319,7 @@ def _pose_summary(pose: PoseFigures, where: np.ndarray) -> dict[str, float]:
         "rotation, median, degrees": float(np.median(turn)),
         "rotation, 95 %, degrees": float(np.percentile(turn, 95)),
         "jaw, % of the eye distance": mean("jaw", 100),
+        "jaw, across its line, %": mean("jaw_line", 100),
         "lids, % of the eye distance": mean("lids", 100),
         "lips, % of the eye distance": mean("lips", 100),
         "active actions, mean absolute error": mean("actions"),
@@ -364,7 +365,9 @@ def _with_bound(name: str, value: float) -> Any:
         return value
     must, goal, small = BOUNDS[name]
     verdict = "goal" if (value <= goal if small else value >= goal) else "must"
-    if value > must if small else value < must:
+    if not np.isfinite(value):
+        verdict = "not measured"
+    elif value > must if small else value < must:
         verdict = "missed"
     return f"{value:.3g} (must {must:g}, goal {goal:g}): {verdict}"
 

@@ -22,6 +22,8 @@ CLOSED_LIDS = 0.5
 """With lids further closed than this the eyes cannot be seen, and their gaze is not graded."""
 FACE_REACH = 8e-3
 """Metres from a landmark within which a vertex of the mean person belongs to the face."""
+LINE_POINTS = 200
+"""Points at which the jaw's line is measured."""
 OUTLINE_STEP = 2
 """Pixels: every n-th pixel of an outline is measured."""
 AHEAD = np.array([0.0, 0.0, -1.0])
@@ -39,9 +41,11 @@ class PoseFigures:
     rotation: Float[np.ndarray, "t"]
     """Degrees, the clip's constant offset removed."""
     jaw: Float[np.ndarray, "t"]
+    jaw_line: Float[np.ndarray, "t"]
+    """Distance of the jaw's line from the true one, wherever along it the landmarks are."""
     lids: Float[np.ndarray, "t"]
     lips: Float[np.ndarray, "t"]
-    """Shares of the eye distance, as are the next two."""
+    """Shares of the eye distance, as are jaw, lids and the next two."""
     ears: Float[np.ndarray, "t"]
     skull: Float[np.ndarray, "t"]
     gaze: Float[np.ndarray, "t"]
@@ -77,9 +81,11 @@ def pose_figures(
         mesh, true_mesh = model.pose(found, rest, int(t)).vertices, model.pose(truth, true_rest, int(t)).vertices
         corners = landmark_points(model, true_mesh)[list(EYE_CORNERS_OUTER)]
         unit = float(np.linalg.norm(corners[1] - corners[0]) / corners[:, 2].mean() * camera.focal)
-        off = np.linalg.norm(project(landmark_points(model, mesh), guess) - marks[t], axis=-1) / unit
+        seen = project(landmark_points(model, mesh), guess)
+        off = np.linalg.norm(seen - marks[t], axis=-1) / unit
         for name, group in (("jaw", JAW), ("lids", LIDS), ("lips", LIPS)):
             columns[name][t] = off[list(group)].mean()
+        columns["jaw_line"][t] = line_distance(seen[list(JAW)], marks[t, list(JAW)]) / unit
         ear = project(mesh[ears], guess) - project(true_mesh[ears], camera)
         columns["ears"][t] = np.linalg.norm(ear, axis=-1).mean() / unit
         columns["skull"][t] = skull_error(model, mesh, guess, true_mesh, camera) / unit
@@ -109,6 +115,18 @@ def rotation_errors(truth: BodyTrack, found: BodyTrack, used: Bool[np.ndarray, "
 def landmark_points(model: AnnyModel, vertices: Float[np.ndarray, "v 3"]) -> Float[np.ndarray, "478 3"]:
     """The landmarks on a posed mesh."""
     return (vertices[model.landmark_triangles] * model.landmark_barycentric[..., None]).sum(1)
+
+
+def line_distance(first: Float[np.ndarray, "n 2"], second: Float[np.ndarray, "n 2"]) -> float:
+    """Mean distance between two open polylines, mean of both directions."""
+    a, b = (_along(line) for line in (first, second))
+    apart = np.linalg.norm(a[:, None] - b[None], axis=-1)
+    return float(apart.min(1).mean() + apart.min(0).mean()) / 2
+
+
+def _along(line: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "m 2"]:
+    place = np.linspace(0, len(line) - 1, LINE_POINTS)
+    return np.stack([np.interp(place, np.arange(len(line)), column) for column in line.T], 1)
 
 
 def gaze_error(true: Float[np.ndarray, "2 3"], found: Float[np.ndarray, "2 3"]) -> float:
