@@ -16,11 +16,14 @@ LENGTH = 16
 def canonical(value: Any) -> Any:
     """Reduce configuration values to JSON: dataclasses with their type's name, tuples, paths and numbers as they are.
 
+    Fields whose metadata say ``{"result": False}`` do not count.
+
     Raises:
         TypeError: A value has no canonical form.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: canonical(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        counted = [f.name for f in dataclasses.fields(value) if f.metadata.get("result", True)]
+        fields = {name: canonical(getattr(value, name)) for name in counted}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, Mapping):
         return {str(k): canonical(v) for k, v in value.items()}

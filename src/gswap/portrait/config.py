@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Quality = Literal["preview", "standard", "best"]
+NO_RESULT = {"result": False}
+"""Metadata of a setting that changes how a fit is run, not what comes out: another value continues the same fit."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,11 @@ class FitConfig:
     """Leave out every n-th frame (from n / 2) for evaluation; 0 = none."""
     emphasis: int = 3
     """How often an epoch visits frames with a blink or a wide-open mouth, which are rare."""
-    cache_megabytes: int = 96
+    cache_megabytes: int = field(default=96, metadata=NO_RESULT)
     """Memory for decoded frames."""
-    checkpoint_every: int = 100
+    checkpoint_every: int = field(default=100, metadata=NO_RESULT)
     """Steps between two checkpoints."""
-    preview_every: int = 250
+    preview_every: int = field(default=250, metadata=NO_RESULT)
     """Steps between two preview sheets."""
     seed: int = 0
     """Seed of the initial weights, of the points on the eyeballs and of the order of frames. A job takes `--seed`."""
