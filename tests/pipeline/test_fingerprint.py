@@ -13,7 +13,6 @@ from gswap.foundation.store import hash_file
 from gswap.pipeline.config import Settings
 from gswap.pipeline.fingerprint import canonical, fingerprint
 
-
 ONLY_HOW = {"cache_megabytes", "checkpoint_every", "preview_every"}
 """Settings that change how a result is made, not the result."""
 
