@@ -31,7 +31,7 @@ class MaskConfig:
 
     face_pixels: int = 112
     """Face height, in pixels, at which labels are decided (the soft edge is found at full resolution)."""
-    rounds: int = 3
+    rounds: int = 2
     """Mean-field rounds of the label smoothing."""
     smoothness: float = 1.5
     """How strongly neighbours of similar colour share a label. 0 = every pixel on its own."""
