@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -22,10 +23,17 @@ class SkinWeights:
         return (self.weights * np.isin(self.joints, joints)).sum(1)
 
     def dense(self, joint_count: int) -> Float[np.ndarray, "v j"]:
-        """The same as a full matrix."""
-        out = np.zeros((len(self.joints), joint_count))
-        np.add.at(out, (np.arange(len(out))[:, None], self.joints), self.weights)
-        return out
+        """The same as a full matrix; read only, because it is made once."""
+        if joint_count not in self._made:
+            out = np.zeros((len(self.joints), joint_count))
+            np.add.at(out, (np.arange(len(out))[:, None], self.joints), self.weights)
+            out.flags.writeable = False
+            self._made[joint_count] = out
+        return self._made[joint_count]
+
+    @cached_property
+    def _made(self) -> dict[int, Float[np.ndarray, "v j"]]:
+        return {}
 
 
 def chain(

@@ -11,7 +11,16 @@ from jaxtyping import Bool
 from gswap.foundation.types import Masks, RgbImage, Shot, Window
 from gswap.segmentation.config import PlateConfig
 from gswap.segmentation.hole import HeadRegion, distance_to, within
-from gswap.segmentation.registration import Affine, Scenery, after, camera_motion, for_opencv, inverse, translation
+from gswap.segmentation.registration import (
+    Affine,
+    Scenery,
+    after,
+    camera_motion,
+    for_opencv,
+    inverse,
+    resampling,
+    translation,
+)
 
 _PERSON_TRACE = 50
 """A pixel with more than this (of 255) of a person is not background."""
@@ -39,8 +48,7 @@ class Keyframe:
 def observed(t: int, rgb: RgbImage, masks: Masks, region: HeadRegion) -> Keyframe:
     """Take note of one work image."""
     covered = (masks.person > _PERSON_TRACE) | region.hole
-    sure = distance_to(covered) > _PERSON_MARGIN * region.unit
-    return Keyframe(t, rgb.copy(), Scenery.of(rgb, sure), region.hole, ~covered)
+    return Keyframe(t, rgb.copy(), Scenery.of(rgb, sure_background(masks, region)), region.hole, ~covered)
 
 
 def sure_background(masks: Masks, region: HeadRegion) -> Bool[np.ndarray, "h w"]:
@@ -118,7 +126,8 @@ def median_background(
         def shown(name: str, strips=strips, rows=rows) -> Bool[np.ndarray, "k rows cw"]:
             masks = [f.scenery.background if name == "sure" else f.open for f in frames]
             warped = [
-                cv2.warpAffine(m.view(np.uint8) * 255, s, (width, rows)) for m, s in zip(masks, strips, strict=True)
+                cv2.warpAffine(m.view(np.uint8) * 255, s, (width, rows), flags=resampling(s, cv2.INTER_LINEAR))
+                for m, s in zip(masks, strips, strict=True)
             ]
             return np.stack(warped) == 255
 
@@ -127,7 +136,7 @@ def median_background(
         used = np.where(enough, sure, loose)
         stack = np.empty((len(frames), rows, width, 3), np.int16)
         for k, (frame, strip) in enumerate(zip(frames, strips, strict=True)):
-            colour = cv2.warpAffine(frame.rgb, strip, (width, rows), flags=cv2.INTER_CUBIC)
+            colour = cv2.warpAffine(frame.rgb, strip, (width, rows), flags=resampling(strip, cv2.INTER_CUBIC))
             stack[k] = np.where(used[k][..., None], colour, np.int16(999))
         stack.sort(axis=0)
         count = used.sum(0)

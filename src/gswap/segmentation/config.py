@@ -31,7 +31,7 @@ class MaskConfig:
 
     face_pixels: int = 112
     """Face height, in pixels, at which labels are decided (the soft edge is found at full resolution)."""
-    rounds: int = 3
+    rounds: int = 2
     """Mean-field rounds of the label smoothing."""
     smoothness: float = 1.5
     """How strongly neighbours of similar colour share a label. 0 = every pixel on its own."""
@@ -65,7 +65,7 @@ class PlateConfig:
     """Median motion of the background, in pixels, below which the camera counts as fixed."""
     minimum_views: int = 3
     """A background pixel counts as revealed when at least this many sampled frames show it."""
-    fill_side: int = 120
+    fill_side: int = 104
     """Side, in pixels, at which the background that no frame shows is continued; the time grows fast with it."""
     texture: float = 1.0
     """Median local contrast of the background, in 8-bit levels, above which it is continued with its texture."""

@@ -38,6 +38,13 @@ def distance_to(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     return cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
 
 
+def surroundings(mask: Bool[np.ndarray, "h w"], margin: float) -> tuple[slice, slice]:
+    """Rows and columns of a mask and ``margin`` pixels around it, as far as the image reaches."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    reach = int(np.ceil(margin))
+    return slice(max(y - reach, 0), y + height + reach), slice(max(x - reach, 0), x + width + reach)
+
+
 @dataclass(frozen=True)
 class HeadRegion:
     """What the plate replaces in one work image, and what lies around it. Made by :func:`head_region`."""
@@ -51,14 +58,17 @@ class HeadRegion:
     """Face unit in pixels."""
 
 
-def _clothes(masks: Masks, height: Float[np.ndarray, "h w"], unit: float) -> Bool[np.ndarray, "h w"]:
-    rest = cv2.subtract(cv2.subtract(masks.person, masks.head), masks.neck)
-    clothes = ((rest > 127) & (height < _SHOULDER_HEIGHT)).astype(np.uint8)
-    clothes = cv2.morphologyEx(clothes, cv2.MORPH_OPEN, disc(0.03 * unit))
+def _clothes(masks: Masks, low: Bool[np.ndarray, "h w"], unit: float) -> Bool[np.ndarray, "h w"]:
+    out = np.zeros_like(low)
+    opening = disc(0.03 * unit)
+    box = surroundings(low, len(opening))
+    rest = cv2.subtract(cv2.subtract(masks.person[box], masks.head[box]), masks.neck[box])
+    clothes = cv2.morphologyEx(((rest > 127) & low[box]).view(np.uint8), cv2.MORPH_OPEN, opening)
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(clothes)
     large = stats[:, cv2.CC_STAT_AREA] > _SMALLEST_CLOTHES * unit * unit
     large[0] = False
-    return large[np.asarray(pieces, np.int32)]
+    out[box] = large.take(np.asarray(pieces, np.int32))
+    return out
 
 
 def head_region(masks: Masks, landmarks: Float[np.ndarray, "478 3"], cfg: PlateConfig) -> HeadRegion:
@@ -73,13 +83,17 @@ def head_region(masks: Masks, landmarks: Float[np.ndarray, "478 3"], cfg: PlateC
     shape = masks.head.shape
     height, _ = face_axes(landmarks, shape)
     face = fill_polygon(landmarks[list(OVAL), :2], shape[0], shape[1]) > 0.5
-    from_core = distance_to((masks.head > _TRACE) | (masks.neck > _TRACE) | face)
-    clothes = _clothes(masks, height, unit)
+    core = (masks.head > _TRACE) | (masks.neck > _TRACE) | face
     low = height < _SHOULDER_HEIGHT
-    remnants = (masks.person > _TRACE) & (from_core <= _REMNANT_REACH * unit) & (height > _SHOULDER_HEIGHT)
-    along_clothes = low & (distance_to(clothes) <= cfg.dilation * unit)
+    clothes = _clothes(masks, low, unit)
+    box = surroundings(core, max(_REMNANT_REACH, 2 * cfg.dilation) * unit)
+    from_core = distance_to(core[box])
+    remnants = (masks.person[box] > _TRACE) & (from_core <= _REMNANT_REACH * unit) & (height[box] > _SHOULDER_HEIGHT)
+    along_clothes = low[box] & (distance_to(clothes[box]) <= cfg.dilation * unit)
     wide = (from_core <= cfg.dilation * unit) | remnants
-    return HeadRegion(np.where(along_clothes, from_core <= _TIGHT * unit, wide), clothes, height, unit)
+    hole = np.zeros(shape, bool)
+    hole[box] = np.where(along_clothes, from_core <= _TIGHT * unit, wide)
+    return HeadRegion(hole, clothes, height, unit)
 
 
 def hole_mask(masks: Masks, landmarks: Float[np.ndarray, "478 3"], cfg: PlateConfig) -> Bool[np.ndarray, "h w"]:

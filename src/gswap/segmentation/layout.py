@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -66,8 +66,8 @@ class Crop:
 
     def take(self, image: np.ndarray) -> np.ndarray:
         """The crop of an image."""
-        shrinks = self.scale < 1
-        return cv2.resize(image[self.box], self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        skips = self.scale < 0.5  # what linear interpolation would do with some of the pixels
+        return cv2.resize(image[self.box], self.size, interpolation=cv2.INTER_AREA if skips else cv2.INTER_LINEAR)
 
     def give_back(self, image: np.ndarray) -> np.ndarray:
         """A crop-sized image at the work image's resolution (only the rectangle)."""
@@ -148,6 +148,11 @@ class Layout:
     throat: float
     """Where ``side`` the neck's middle lies below the chin: a turned head's chin is not above it."""
 
+    def every_other(self) -> Layout:
+        """Every other row and column of it, for what is smooth; ``crop`` stays. ``cv2.pyrUp`` goes back."""
+        maps = {name: getattr(self, name)[::2, ::2] for name in ("height", "side", "face", "part")}
+        return replace(self, **maps, unit=self.unit / 2)
+
 
 def face_parts(model: BodyModel) -> Int[np.ndarray, " f"]:
     """Head, neck or torso for every face of a body."""
@@ -156,14 +161,25 @@ def face_parts(model: BodyModel) -> Int[np.ndarray, " f"]:
     return np.where(head, HEAD_PART, np.where(torso, TORSO_PART, NECK_PART)).astype(np.int32)
 
 
+def _parts_seen(
+    mesh: PosedMesh, model: BodyModel, parts: Int[np.ndarray, " f"], camera: Camera
+) -> Int[np.ndarray, "h w"]:
+    """Part of the body at every pixel; it is drawn in every other row and column, and repeated."""
+    width, height = camera.width, camera.height
+    # 0.25: the middle of the first pixel stays where it is.
+    half = Camera(camera.focal / 2, camera.cx / 2 + 0.25, camera.cy / 2 + 0.25, (width + 1) // 2, (height + 1) // 2)
+    seen = rasterize_mesh(mesh.vertices, model.faces, half).face
+    part = np.where(seen >= 0, parts[seen], NOTHING)
+    return part.repeat(2, 0).repeat(2, 1)[:height, :width]
+
+
 def lay_out(sample: Sample, model: BodyModel, parts: Int[np.ndarray, " f"], face_pixels: int) -> Layout:
     """Crop, face coordinates and body parts of one image."""
     crop = face_crop(sample.landmarks, sample.rgb.shape[:2], face_pixels)
     shape = (crop.size[1], crop.size[0])
     points = crop.points(sample.landmarks)
     height, side = face_axes(points, shape)
-    seen = rasterize_mesh(sample.mesh.vertices, model.faces, crop.camera(sample.camera)).face
-    part = np.where(seen >= 0, parts[seen], NOTHING)
+    part = _parts_seen(sample.mesh, model, parts, crop.camera(sample.camera))
     neck = side[(part == NECK_PART) & (height < 0) & (height > _THROAT_HEIGHT)]
     throat = float(np.clip(_THROAT_TRUST * np.median(neck), -_LARGEST_THROAT, _LARGEST_THROAT)) if len(neck) else 0.0
     return Layout(

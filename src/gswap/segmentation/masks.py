@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from gswap.foundation.errors import InputError
 from gswap.foundation.imaging import disc
@@ -50,14 +51,20 @@ _MATTE_CLIP = 0.02
 _MEMORY_FLOOR = 0.15
 """A label that the previous frame excluded keeps this weight."""
 _AGREEMENT_FLOOR = 0.02
-_SMOOTHER_LAMBDA, _SMOOTHER_SIGMA = 40.0, 9.0
-"""The fast global smoother: reach, and the difference of 8-bit colours that counts as an edge."""
+_SMOOTHER_LAMBDA, _SMOOTHER_SIGMA, _SMOOTHER_PASSES = 40.0, 9.0, 1
+"""The fast global smoother: reach, the difference of 8-bit colours that counts as an edge, and how often it goes over
+rows and columns: every round goes again."""
 _EDGE_EPSILON = 6.0**2
 """The guided filter's variance of 8-bit colours below which a region counts as flat."""
 _HALF_SIZE_RADIUS = 4
 """Radius in pixels from which the guided filter may work at half size."""
 _EDGE_MARGIN = 0.06
 """Soft values this near to 0 or 1 are rounded: the guided filter leaks a little."""
+_EDGE_LEVELS = (np.clip((np.arange(256) / 255 - _EDGE_MARGIN) / (1 - 2 * _EDGE_MARGIN), 0, 1) * 255).round()
+_EDGE_LEVELS = _EDGE_LEVELS.astype(np.uint8)
+"""What that makes of every 8-bit value."""
+_SOFTEN_TRACE = 5
+"""Where a mask is below this (of 255), and far from where it is not, its soft edge rounds to 0."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +107,12 @@ class HeadSegmenter:
         layouts = [lay_out(sample, model, parts, min(cfg.face_pixels, LEARNING_PIXELS)) for sample in samples]
         long_hair = cfg.long_hair
         if long_hair is None:
-            long_hair = has_long_hair(samples, layouts, _seed_colors(samples, layouts, False))
-        segmenter = cls(model, _seed_colors(samples, layouts, long_hair), long_hair, cfg)
+            long_hair = has_long_hair(samples, layouts, _seed_counts(samples, layouts, False).densities())
+        seeds = _seed_counts(samples, layouts, long_hair)
+        segmenter = cls(model, seeds.densities(), long_hair, cfg)
         for _ in range(color_rounds):
-            learnt = ColorCounts()
+            learnt = ColorCounts(seeds.counts.copy())
             for sample, layout in zip(samples, layouts, strict=True):
-                _count_seeds(learnt, sample, layout, long_hair)
                 labels = segmenter._labels(sample, layout, None)
                 labels[priors.CLOTHES] *= priors.hairless(layout, long_hair)
                 _count_labels(learnt, sample, layout, labels)
@@ -119,16 +126,20 @@ class HeadSegmenter:
             sample: The frame.
             previous: The frame before it, ``None`` at the start of a shot.
         """
-        layout = lay_out(sample, self.model, face_parts(self.model), self.cfg.face_pixels)
+        layout = lay_out(sample, self.model, self._parts, self.cfg.face_pixels)
         labels = self._labels(sample, layout, previous)
         labels[priors.HEAD] *= _attached(labels, layout)
         return self._edges(sample, layout, labels)
+
+    @cached_property
+    def _parts(self) -> Int[np.ndarray, " f"]:
+        return face_parts(self.model)
 
     def _labels(self, sample: Sample, layout: Layout, previous: Previous | None) -> Labels:
         """Probabilities of head, neck, clothes, outside on the crop."""
         crop = layout.crop
         rgb = crop.take(sample.rgb)
-        hair, skin, clothes, background = np.moveaxis(self.colors[lab_bins(rgb)], -1, 0)
+        hair, skin, clothes, background = cv2.split(self.colors.take(lab_bins(rgb), 0))
         matte = np.clip(crop.take(sample.person).astype(np.float32) / 255, _MATTE_CLIP, 1 - _MATTE_CLIP)
         likelihood = np.empty((priors.LABELS, *matte.shape), np.float32)
         likelihood[priors.HEAD] = hair + priors.skin_share(layout) * (skin - hair)
@@ -147,20 +158,16 @@ class HeadSegmenter:
         """Soft masks of the whole work image."""
         crop = layout.crop
         radius = max(round(self.cfg.edge * layout.unit / crop.scale), 2)
-        stack = np.dstack([labels[priors.HEAD], labels[priors.NECK], 1 - labels[priors.OUTSIDE]])
-        soft = _soften(sample.rgb[crop.box], crop.give_back(stack), radius)
-        soft = np.clip((soft - _EDGE_MARGIN) / (1 - 2 * _EDGE_MARGIN), 0, 1)
-        head, neck, person = cv2.split(soft)
-        neck = np.minimum(neck, 1 - head)
-        person = np.maximum(person, head + neck)
-        outside = sample.person
-        if crop.width * crop.height < outside.size:
-            outside = _soften(sample.rgb, outside, radius)
-        return Masks(
-            _place(head, crop, np.zeros_like(outside)),
-            _place(neck, crop, np.zeros_like(outside)),
-            _place(person, crop, outside.copy()),
+        head, neck, person = (
+            _soften(sample.rgb, _place(plane, crop, rest), radius)
+            for plane, rest in (
+                (labels[priors.HEAD], np.zeros_like(sample.person)),
+                (labels[priors.NECK], np.zeros_like(sample.person)),
+                (1 - labels[priors.OUTSIDE], sample.person.copy()),
+            )
         )
+        neck = cv2.min(neck, cv2.bitwise_not(head))
+        return Masks(head, neck, cv2.max(person, cv2.add(head, neck)))
 
 
 def has_long_hair(
@@ -222,12 +229,12 @@ def _hanging(sample: Sample, layout: Layout) -> Bool[np.ndarray, "h w"]:
     return out & (np.abs(layout.side) > _BESIDE_JAW_SIDE[0])
 
 
-def _seed_colors(samples: Sequence[Sample], layouts: Sequence[Layout], long_hair: bool) -> Float[np.ndarray, "bins 4"]:
+def _seed_counts(samples: Sequence[Sample], layouts: Sequence[Layout], long_hair: bool) -> ColorCounts:
     """Colours of the pixels that are certain from their place alone."""
     counts = ColorCounts()
     for sample, layout in zip(samples, layouts, strict=True):
         _count_seeds(counts, sample, layout, long_hair)
-    return counts.densities()
+    return counts
 
 
 def _count_seeds(counts: ColorCounts, sample: Sample, layout: Layout, long_hair: bool) -> None:
@@ -257,26 +264,40 @@ def _count_labels(counts: ColorCounts, sample: Sample, layout: Layout, labels: L
 def _agree(energy: Labels, rgb: RgbImage, cfg: MaskConfig) -> Labels:
     """Mean-field rounds: every pixel multiplies its own belief by that of its neighbours of similar colour."""
     guide = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
-    smoother = cv2.ximgproc.createFastGlobalSmootherFilter(guide, _SMOOTHER_LAMBDA, _SMOOTHER_SIGMA)
+    smoother = cv2.ximgproc.createFastGlobalSmootherFilter(
+        guide, _SMOOTHER_LAMBDA, _SMOOTHER_SIGMA, num_iter=_SMOOTHER_PASSES
+    )
 
     def around(belief: Labels) -> Labels:
-        return np.clip(np.stack([smoother.filter(plane) for plane in belief]), 0, 1)
+        out = np.empty_like(belief)
+        for plane, smooth in zip(belief[:-1], out[:-1], strict=True):
+            smooth[:] = smoother.filter(plane)
+        out[-1] = 1 - out[:-1].sum(0)  # the smoother keeps sums
+        return np.maximum(out, 0, out=out)
 
-    belief = _softmax(energy)
+    alone = _normalized(np.exp(energy - energy.max(0)))
+    belief = alone
     for _ in range(cfg.rounds):
-        belief = _softmax(energy + cfg.smoothness * np.log(around(belief) + _AGREEMENT_FLOOR))
+        belief = _normalized(alone * (around(belief) + _AGREEMENT_FLOOR) ** cfg.smoothness)
     return (around(belief) + belief) / 2
 
 
-def _softmax(energy: Labels) -> Labels:
-    weight = np.exp(energy - energy.max(0))
-    return weight / weight.sum(0)
+def _normalized(weight: Labels) -> Labels:
+    weight /= weight.sum(0)
+    return weight
 
 
-def _soften(guide: RgbImage, labels: np.ndarray, radius: int) -> np.ndarray:
-    """Guided filter; at half size where its radius allows it (He and Sun, arXiv 1505.00996)."""
-    scale = 0.5 if radius >= _HALF_SIZE_RADIUS else 1.0
-    return cv2.ximgproc.guidedFilter(np.ascontiguousarray(guide), labels, radius, _EDGE_EPSILON, scale=scale)
+def _soften(guide: RgbImage, mask: SoftMask, radius: int) -> SoftMask:
+    """Guided filter where the mask is; at half size where its radius allows it (He and Sun, arXiv 1505.00996)."""
+    out = np.zeros_like(mask)
+    x, y, width, height = cv2.boundingRect((mask >= _SOFTEN_TRACE).view(np.uint8))
+    if width:
+        margin = 2 * radius
+        box = slice(max(y - margin, 0), y + height + margin), slice(max(x - margin, 0), x + width + margin)
+        scale = 0.5 if radius >= _HALF_SIZE_RADIUS else 1.0
+        image, part = np.ascontiguousarray(guide[box]), np.ascontiguousarray(mask[box])
+        out[box] = cv2.ximgproc.guidedFilter(image, part, radius, _EDGE_EPSILON, scale=scale)
+    return cv2.LUT(out, _EDGE_LEVELS)
 
 
 def _remember(previous: Previous, sample: Sample, crop: Crop) -> Labels:
@@ -290,8 +311,9 @@ def _remember(previous: Previous, sample: Sample, crop: Crop) -> Labels:
         motion = np.array([[s, 0, -crop.x * s], [0, s, -crop.y * s]])
     # Continuous coordinates -> OpenCV's pixel indices (centres at integers).
     motion[:, 2] += motion[:, :2] @ (0.5, 0.5) - 0.5
-    stack = np.dstack([previous.masks.head, previous.masks.neck, previous.masks.person]).astype(np.float32) / 255
-    head, neck, person = cv2.split(cv2.warpAffine(stack, motion, crop.size, borderMode=cv2.BORDER_REPLICATE))
+    stack = cv2.merge([previous.masks.head, previous.masks.neck, previous.masks.person])
+    moved = cv2.warpAffine(stack, motion, crop.size, borderMode=cv2.BORDER_REPLICATE)
+    head, neck, person = (plane.astype(np.float32) / 255 for plane in cv2.split(moved))
     return np.stack([head, neck, np.clip(person - head - neck, 0, 1), 1 - person])
 
 
@@ -306,6 +328,6 @@ def _attached(labels: Labels, layout: Layout) -> Float[np.ndarray, "h w"]:
     return cv2.dilate(main, disc(0.06 * layout.unit))
 
 
-def _place(soft: Float[np.ndarray, "h w"], crop: Crop, into: SoftMask) -> SoftMask:
-    into[crop.box] = cv2.convertScaleAbs(soft, alpha=255)  # rounds and saturates
+def _place(label: Float[np.ndarray, "h w"], crop: Crop, into: SoftMask) -> SoftMask:
+    into[crop.box] = crop.give_back(cv2.convertScaleAbs(label, alpha=255))  # rounds and saturates
     return into

@@ -30,8 +30,16 @@ from gswap.segmentation.canvas import (
     sure_background,
 )
 from gswap.segmentation.config import PlateConfig
-from gswap.segmentation.hole import HeadRegion, head_region
-from gswap.segmentation.registration import Affine, Scenery, after, camera_motion, for_opencv, translation
+from gswap.segmentation.hole import HeadRegion, head_region, surroundings
+from gswap.segmentation.registration import (
+    Affine,
+    Scenery,
+    after,
+    camera_motion,
+    for_opencv,
+    resampling,
+    translation,
+)
 from gswap.segmentation.texture import continue_texture, local_contrast
 
 Landmarks = Float[np.ndarray, "478 3"]
@@ -52,12 +60,14 @@ _BORDER_REACH = 0.15
 """Face units inwards over which the difference along the border fades: far inside nobody sees what it joins."""
 _BORDER_NOISE = 1.5
 """Differences along the border below this, 8-bit levels, are noise; following them would make the plate flicker."""
-_EXPOSURE_STEP = 5
-"""Every n-th pixel of the background is enough to measure the exposure."""
+_EXPOSURE_STEP = 3
+"""Every n-th row and column of the background is enough to measure the exposure."""
 _EXPOSURE_SPREAD = 8.0
 """Pixels further from the median difference than this show something else than a change of exposure."""
 _COLLAR = (-0.30, -0.14)
 """Heights between which a hole above the torso turns from clothes to background."""
+_CLOTHES_MARGIN = 32
+"""Pixels above and below the rows in which clothes are continued that they are continued from, too."""
 _FEATHER = 1.5
 """Pixels over which the plate fades in, inside the hole."""
 
@@ -152,23 +162,26 @@ class ShotPlate:
         if not region.hole.any():
             return rgb.copy()
         background = sure_background(masks, region)
-        outside = (masks.person < _BORDER_PERSON) & ~region.hole
-        box = _box(region.hole, round(_RIM_REACH * region.unit))
-        part, hole = rgb[box], region.hole[box]
+        box = surroundings(region.hole, round(_RIM_REACH * region.unit))
+        part, hole = rgb[box].copy(), region.hole[box]
         corner = translation(box[1].start, box[0].start)
         behind = self._warped(self.canvas, after(self._move(t, rgb, background), corner), part.shape, cv2.INTER_CUBIC)
-        behind = behind.astype(np.float32)
-        depth = cv2.distanceTransform(hole.view(np.uint8), cv2.DIST_L2, 3)
-        reach = np.exp(-depth / (_BORDER_REACH * region.unit))[..., None]
-        exposed, step = _differences(behind, part, background[box], outside[box], hole)
-        behind = behind + exposed + reach * step
-        torso = _torso_share(region, landmarks)[box]
+        exposure = _exposure(part, behind, background[box])
+        border = (masks.person[box] < _BORDER_PERSON) & ~hole
+        border &= cv2.dilate(hole.view(np.uint8), disc(2 * _BORDER + 1)) > 0
+        step = _border_step(part, behind, exposure, border)
+        torso = _torso_share(region, landmarks, box)
+        inside = np.flatnonzero(hole)
+        depth = cv2.distanceTransform(hole.view(np.uint8), cv2.DIST_L2, 3).take(inside)[:, None]
+        filled = _at(behind, inside) + exposure + np.exp(-depth / (_BORDER_REACH * region.unit)) * _at(step, inside)
         if torso.any():
-            cloth = _continue_clothes(part, region.clothes[box], hole)
-            behind += torso[..., None] * (cloth - behind)
-        inside = np.minimum(depth / _FEATHER, 1)[..., None]
+            cloth = _continue_clothes(part, region.clothes[box], hole, torso > 0)
+            filled += torso.take(inside)[:, None] * (_at(cloth, inside) - filled)
+        own = _at(part, inside)
+        own += np.minimum(depth / _FEATHER, 1) * (filled - own)
+        part.reshape(-1, 3)[inside] = own.round().clip(0, 255)
         out = rgb.copy()
-        out[box][hole] = np.round(part + inside * (behind - part)).clip(0, 255).astype(np.uint8)[hole]
+        out[box] = part
         return out
 
     def behind(
@@ -183,7 +196,7 @@ class ShotPlate:
     @staticmethod
     def _warped(canvas: np.ndarray, move: Affine, shape: tuple[int, ...], interpolation: int) -> np.ndarray:
         """Rows and columns ``shape`` of an image that ``move`` takes to the canvas."""
-        flags = interpolation | cv2.WARP_INVERSE_MAP
+        flags = resampling(move, interpolation) | cv2.WARP_INVERSE_MAP
         border = cv2.BORDER_REPLICATE if canvas.ndim == 3 else cv2.BORDER_CONSTANT
         return cv2.warpAffine(canvas, for_opencv(move), shape[1::-1], flags=flags, borderMode=border)
 
@@ -206,41 +219,39 @@ def _shrink(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def _box(hole: Bool[np.ndarray, "h w"], margin: int) -> tuple[slice, slice]:
-    """Rows and columns of the hole and its surroundings."""
-    x, y, width, height = cv2.boundingRect(hole.view(np.uint8))
-    return slice(max(y - margin, 0), y + height + margin), slice(max(x - margin, 0), x + width + margin)
+def _at(image: np.ndarray, pixels: np.ndarray) -> Float[np.ndarray, "n 3"]:
+    """Colours of the pixels with these flat indices."""
+    return image.reshape(-1, 3).take(pixels, 0).astype(np.float32)
 
 
-def _differences(
-    behind: Float[np.ndarray, "h w 3"],
-    rgb: RgbImage,
-    background: Bool[np.ndarray, "h w"],
-    outside: Bool[np.ndarray, "h w"],
-    hole: Bool[np.ndarray, "h w"],
-) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "h w 3"]]:
-    """What brings the canvas to the frame's exposure, and what then lets it meet the frame along the hole's border.
+def _border_step(
+    rgb: RgbImage, behind: RgbImage, exposure: Float[np.ndarray, "3"], border: Bool[np.ndarray, "h w"]
+) -> Float[np.ndarray, "h w 3"]:
+    """What lets the exposed canvas ``behind`` meet the frame along the hole's border.
 
-    The exposure is one difference per channel, the mean over the sure background around the hole. What still differs
-    along the border is spread smoothly over the hole, as in mean-value cloning (Farbman et al., "Coordinates for
+    The difference there is spread smoothly over the hole, as in mean-value cloning (Farbman et al., "Coordinates for
     instant image cloning", SIGGRAPH 2009) but by push-pull, and only as far as it exceeds the noise.
     """
-    difference = rgb - behind
-    exposure = _exposure(difference[background][::_EXPOSURE_STEP])
-    ring = outside & (cv2.dilate(hole.view(np.uint8), disc(2 * _BORDER + 1)) > 0)
-    weight = _shrink(ring.astype(np.float32))
+    weight = _shrink(border.astype(np.float32))
     known = weight > _BORDER_SHARE
     if not known.any():
-        return exposure, np.zeros_like(behind)
-    rest = np.clip(difference - exposure, -_BORDER_LIMIT, _BORDER_LIMIT) * ring[..., None]
-    field_ = _shrink(rest) / np.maximum(weight, _BORDER_SHARE)[..., None]
+        return np.zeros(rgb.shape, np.float32)
+    rest = cv2.subtract(rgb, behind, mask=border.view(np.uint8), dtype=cv2.CV_32F)
+    field_ = _shrink(rest) / np.maximum(weight, _BORDER_SHARE)[..., None] - exposure
+    field_ = np.clip(field_, -_BORDER_LIMIT, _BORDER_LIMIT)
     field_ -= np.clip(field_, -_BORDER_NOISE, _BORDER_NOISE)
     field_ = smooth_fill(np.where(known[..., None], field_, 0), ~known, smoothing=4)
-    return exposure, cv2.resize(field_, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(field_, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR)
 
 
-def _exposure(difference: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "3"]:
-    """Mean difference of frame and canvas per channel, without the pixels that show something else."""
+def _exposure(rgb: RgbImage, behind: RgbImage, background: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "3"]:
+    """What brings the canvas to the frame's exposure: one difference per channel.
+
+    It is the mean over the sure background around the hole, without the pixels that show something else.
+    """
+    every = slice(None, None, _EXPOSURE_STEP)
+    chosen = background[every, every]
+    difference = rgb[every, every][chosen].astype(np.float32) - behind[every, every][chosen]
     if not len(difference):
         return np.zeros(3, np.float32)
     typical = np.abs(difference - np.median(difference, 0)) < _EXPOSURE_SPREAD
@@ -248,24 +259,36 @@ def _exposure(difference: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "3"]:
     return np.clip(mean, -_RIM_LIMIT, _RIM_LIMIT).astype(np.float32)
 
 
-def _torso_share(region: HeadRegion, landmarks: Landmarks) -> Float[np.ndarray, "h w"]:
-    """How much of each hole pixel would show the torso if there were no head: between clothes, below the collar."""
-    clothes, height = region.clothes, region.height
-    columns = np.arange(clothes.shape[1])
+def _torso_share(region: HeadRegion, landmarks: Landmarks, box: tuple[slice, slice]) -> Float[np.ndarray, "h w"]:
+    """How much of each hole pixel in the box would show the torso if there were no head.
+
+    That is between clothes, below the collar.
+    """
+    out = np.zeros(region.hole[box].shape, np.float32)
+    chin = int(np.clip(landmarks[CHIN, 1] - box[0].start, 0, len(out) - 1))
+    rows = slice(box[0].start + chin, box[0].start + len(out))
+    clothes = region.clothes[rows]
+    columns = np.arange(clothes.shape[1])[box[1]]
     first = clothes.argmax(1)[:, None]
     last = clothes.shape[1] - 1 - clothes[:, ::-1].argmax(1)[:, None]
     between = (columns >= first) & (columns <= last) & clothes.any(1)[:, None]
-    below = np.clip((_COLLAR[1] - height) / (_COLLAR[1] - _COLLAR[0]), 0, 1)
-    below[: int(np.clip(landmarks[CHIN, 1], 0, len(height) - 1))] = 0
-    return region.hole * below * blur(between.astype(np.float32), 0.03 * region.unit)
+    below = np.clip((_COLLAR[1] - region.height[rows, box[1]]) / (_COLLAR[1] - _COLLAR[0]), 0, 1)
+    out[chin:] = region.hole[rows, box[1]] * below * blur(between.astype(np.float32), 0.03 * region.unit)
+    return out
 
 
 def _continue_clothes(
-    rgb: RgbImage, clothes: Bool[np.ndarray, "h w"], hole: Bool[np.ndarray, "h w"]
+    rgb: RgbImage,
+    clothes: Bool[np.ndarray, "h w"],
+    hole: Bool[np.ndarray, "h w"],
+    needed: Bool[np.ndarray, "h w"],
 ) -> Float[np.ndarray, "h w 3"]:
-    """The clothes' colours, continued smoothly over the hole."""
-    source = _shrink((clothes & ~hole).astype(np.float32)) > 0.9
-    if not source.any():
-        return rgb.astype(np.float32)
-    filled = smooth_fill(_shrink(rgb.astype(np.float32)), ~source)
-    return cv2.resize(filled, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_LINEAR)
+    """The clothes' colours, continued smoothly over the hole in the rows that are ``needed``."""
+    out = rgb.astype(np.float32)
+    rows = surroundings(needed, _CLOTHES_MARGIN)[0]
+    part = out[rows]
+    source = _shrink((clothes & ~hole)[rows].astype(np.float32)) > 0.9
+    if source.any():
+        filled = smooth_fill(_shrink(part), ~source)
+        part[:] = cv2.resize(filled, (part.shape[1], part.shape[0]), interpolation=cv2.INTER_LINEAR)
+    return out

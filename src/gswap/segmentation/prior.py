@@ -54,6 +54,16 @@ def ramp(value: np.ndarray, start: float, stop: float) -> np.ndarray:
 
 def label_prior(layout: Layout, long_hair: bool) -> Float[np.ndarray, "4 h w"]:
     """Probability of every label at every pixel; sums to 1."""
+    prior = np.empty((LABELS, *layout.part.shape), np.float32)
+    coarse = layout.every_other()
+    for label, plane in enumerate(_outlines(coarse, long_hair)):
+        prior[label] = cv2.pyrUp(blur(plane, _FIT_ERROR * coarse.unit), dstsize=prior.shape[:0:-1])
+        prior[label] += layout.face * (_IN_FACE[label] - prior[label])
+    return prior
+
+
+def _outlines(layout: Layout, long_hair: bool) -> Float[np.ndarray, "4 h w"]:
+    """The prior of a body that fits exactly, with the face like the rest of the head."""
     height, side, part = layout.height, np.abs(layout.side), layout.part
     above = ramp(height, *(_LONG_JAW if long_hair else _SHORT_JAW))
     too_far = np.exp(-np.maximum(_from_skull(layout) - _HAIR_DEPTH, 0) / _HAIR_THINS)
@@ -71,10 +81,6 @@ def label_prior(layout: Layout, long_hair: bool) -> Float[np.ndarray, "4 h w"]:
     prior[NECK] *= np.clip(beside, 0.1, 1)
     if long_hair:
         _let_hair_fall(prior, layout, side)
-    prior /= prior.sum(0)
-    for label, plane in enumerate(prior):
-        plane[:] = blur(plane, _FIT_ERROR * layout.unit)
-        plane += layout.face * (_IN_FACE[label] - plane)
     prior /= prior.sum(0)
     return prior
 
@@ -100,11 +106,12 @@ def _from_skull(layout: Layout) -> Float[np.ndarray, "h w"]:
 
 def skin_share(layout: Layout) -> Float[np.ndarray, "h w"]:
     """How much of the head label is skin rather than hair at every pixel, in [0, 1]."""
-    ears = (layout.height > 0.1) & (layout.height < 0.85) & (np.abs(layout.side) < 0.72)
-    share = np.full(layout.height.shape, 0.02, np.float32)
-    share[ears & (layout.part == NOTHING)] = 0.2
-    share[(layout.part == HEAD_PART) & (layout.height > 0)] = 0.5
-    share = blur(share, _FIT_ERROR * layout.unit)
+    coarse = layout.every_other()
+    ears = (coarse.height > 0.1) & (coarse.height < 0.85) & (np.abs(coarse.side) < 0.72)
+    share = np.full(coarse.height.shape, 0.02, np.float32)
+    share[ears & (coarse.part == NOTHING)] = 0.2
+    share[(coarse.part == HEAD_PART) & (coarse.height > 0)] = 0.5
+    share = cv2.pyrUp(blur(share, _FIT_ERROR * coarse.unit), dstsize=layout.face.shape[::-1])
     return np.maximum(share, 0.9 * layout.face)
 
 

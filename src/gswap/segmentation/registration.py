@@ -17,7 +17,7 @@ from gswap.foundation.types import RgbImage
 Affine = Float[np.ndarray, "2 3"]
 """Image points (continuous coordinates) -> other image points."""
 
-_POINTS, _POINT_QUALITY, _POINT_DISTANCE = 300, 0.004, 8.0
+_POINTS, _POINT_QUALITY, _POINT_DISTANCE = 200, 0.004, 8.0
 """Tracked points: how many, the weakest relative to the strongest, and their spacing in pixels."""
 _FLOW_WINDOW, _FLOW_LEVELS = (25, 25), 4
 _ROUND_TRIP = 0.5
@@ -108,6 +108,12 @@ def _robust(before: np.ndarray, after_: np.ndarray) -> Affine | None:
 def translation(x: float, y: float) -> Affine:
     """Shift by (x, y)."""
     return np.array([[1.0, 0.0, x], [0.0, 1.0, y]])
+
+
+def resampling(motion: Affine, interpolation: int) -> int:
+    """OpenCV's interpolation for warping by ``motion``: whole pixels are copied, which is faster and the same."""
+    whole = np.array_equal(motion[:, :2], np.eye(2)) and np.array_equal(motion[:, 2], np.round(motion[:, 2]))
+    return cv2.INTER_NEAREST if whole else interpolation
 
 
 def after(second: Affine, first: Affine) -> Affine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from gswap.foundation.imaging import blur, disc, smooth_fill
 
@@ -45,7 +45,7 @@ def continue_texture(
     hole = unknown & needed
     if not hole.any():
         return smooth
-    box = _surroundings(hole)
+    box = _surroundings(hole, unknown)
     part, missing, useless = smooth[box], hole[box], (unknown & ~needed)[box]
     scale = _reduction(part, side)
     small = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -73,15 +73,21 @@ def _reduction(image: np.ndarray, side: int) -> float:
     return min(1.0, side / max(image.shape[:2]))
 
 
-def _surroundings(hole: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
-    """Rows and columns of the hole, and as much again around it to copy from."""
-    slices = []
-    for axis, length in ((1, hole.shape[0]), (0, hole.shape[1])):
-        inside = np.flatnonzero(hole.any(axis))
-        low, high = int(inside[0]), int(inside[-1]) + 1
-        margin = (high - low) // 2
-        slices.append(slice(max(low - margin, 0), min(high + margin, length)))
-    return slices[0], slices[1]
+def _surroundings(hole: Bool[np.ndarray, "h w"], unknown: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
+    """Rows and columns of the hole, and as much again around it to copy from, as long as that is mostly known."""
+    known = ~unknown
+    x, y, width, height = cv2.boundingRect(hole.view(np.uint8))
+    rows = _grown(y, y + height, known[:, max(x - width // 2, 0) : x + width + width // 2].mean(1))
+    return rows, _grown(x, x + width, known[rows].mean(0))
+
+
+def _grown(low: int, high: int, known: Float[np.ndarray, " n"]) -> slice:
+    """The interval, half its length wider on either side, without ends that are mostly unknown."""
+    margin = (high - low) // 2
+    before = np.flatnonzero(known[max(low - margin, 0) : low] > 0.5)
+    behind = np.flatnonzero(known[high : high + margin] > 0.5)
+    start = max(low - margin, 0) + before[0] if len(before) else low
+    return slice(int(start), int(high + behind[-1] + 1) if len(behind) else high)
 
 
 def _shift_map(image: UInt8[np.ndarray, "h w 3"], missing: Bool[np.ndarray, "h w"]) -> np.ndarray | None:
