@@ -24,6 +24,7 @@ from gswap.body.landmark_model import (
     LandmarkModel,
     turned_irises,
 )
+from gswap.body.precision import Precision
 from gswap.body.views import ACTIONS, GAZE, POSE, Observations, States, see, through_points
 from gswap.foundation.geometry import rotvec_to_matrix
 
@@ -69,34 +70,16 @@ class Linearised:
     by_focal: Float[np.ndarray, "956"]
     """By the logarithm of the focal length when the head moves away as much, so that it stays as large."""
 
-    def informed(self, columns: Float[np.ndarray, "956 k"]) -> Float[np.ndarray, "956 k"]:
-        """``columns`` times the inverse covariance of the residual (Woodbury's identity)."""
-        scaled = self.weight[:, None] * columns
-        if not self.modes.shape[1]:
-            return scaled
-        return scaled - self._weighted_modes @ (self._narrowed @ (self.modes.T @ scaled))
-
-    def products(self, columns: Float[np.ndarray, "956 k"]) -> tuple[Float[np.ndarray, "k k"], Float[np.ndarray, "k"]]:
-        """``columns.T @ precision @ columns`` and ``columns.T @ precision @ residual``, without the large factor."""
-        scaled = self.weight[:, None] * columns
-        common = self.modes.T @ scaled
-        left = self._narrowed @ common
-        own = columns.T @ scaled - common.T @ left
-        return own, scaled.T @ self.residual - left.T @ (self._weighted_modes.T @ self.residual)
+    @cached_property
+    def precision(self) -> Precision:
+        """Inverse covariance of the residual."""
+        return Precision.of(self.weight, self.modes)
 
     def explained(self) -> Float[np.ndarray, "956"]:
         """The part of the residual that the common errors explain best."""
-        if not self.modes.shape[1]:
-            return np.zeros_like(self.residual)
-        return self.modes @ (self._narrowed @ (self._weighted_modes.T @ self.residual))
-
-    @cached_property
-    def _weighted_modes(self) -> Float[np.ndarray, "956 m"]:
-        return self.weight[:, None] * self.modes
-
-    @cached_property
-    def _narrowed(self) -> Float[np.ndarray, "m m"]:
-        return np.linalg.inv(np.eye(self.modes.shape[1]) + self.modes.T @ self._weighted_modes)
+        weighted = self.weight[:, None] * self.modes
+        inner = np.eye(self.modes.shape[1]) + self.modes.T @ weighted
+        return self.modes @ np.linalg.solve(inner, weighted.T @ self.residual)
 
 
 def landmarks_in_head(lm: LandmarkModel, shape: FaceShape, states: States, t: int) -> Float[np.ndarray, "478 3"]:
@@ -200,14 +183,10 @@ def normal_equations(
     line: Linearised, head: HeadTerms | None, priors: Priors, values: Float[np.ndarray, "n"]
 ) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n"]]:
     """Hessian and gradient of one frame."""
-    hessian, gradient = line.products(line.jacobian)
-    hessian += priors.hessian
-    gradient += priors.hessian @ values + priors.linear
+    gram = line.precision.gram(np.column_stack([line.jacobian, line.residual]))
     if head is not None:
-        informed = head.informed(head.jacobian)
-        hessian += head.jacobian.T @ informed
-        gradient += informed.T @ head.residual
-    return hessian, gradient
+        gram += head.gram(np.column_stack([head.jacobian, head.residual]))
+    return gram[:-1, :-1] + priors.hessian, gram[:-1, -1] + priors.hessian @ values + priors.linear
 
 
 def at_bound(values: Float[np.ndarray, "... n"], gradient: Float[np.ndarray, "... n"]) -> Bool[np.ndarray, "... n"]:
@@ -354,23 +333,23 @@ def solve_with_shape(
     columns = np.ascontiguousarray(np.concatenate([slopes[:, :COUNT], errors]).transpose(1, 2, 0))
     others = np.ascontiguousarray(slopes[:, COUNT:].transpose(1, 2, 0))
     k, m = len(errors), len(known)
+    n, last = values.shape[1], values.shape[1] + m
     for t in range(count):
         line = linearise(lm, shape, states, observations, t)
-        head = linearise_head(lm, shape, states, observations, t)
-        hessian, gradient = normal_equations(line, head, priors, values[t])
-        frozen = at_bound(values[t], gradient)
         by_points = through_points(line.point_jacobian, columns).reshape(2 * COUNT, -1)
-        by_person = np.column_stack([by_points, np.zeros((2 * COUNT, m - s - k - 1)), line.by_focal])
-        weighted = line.informed(by_person)
-        mixed = line.jacobian.T @ weighted
-        own, towards = by_person.T @ weighted, weighted.T @ line.residual
+        nothing = np.zeros((2 * COUNT, m - s - k - 1))
+        gram = line.precision.gram(np.column_stack([line.jacobian, by_points, nothing, line.by_focal, line.residual]))
+        head = linearise_head(lm, shape, states, observations, t)
         if head is not None:
             by_points = through_points(head.point_jacobian, others).reshape(-1, s)
-            by_person = np.column_stack([by_points, np.zeros((len(by_points), k)), head.by_personal, head.by_focal])
-            weighted = head.informed(by_person)
-            mixed += head.jacobian.T @ weighted
-            own += by_person.T @ weighted
-            towards += weighted.T @ head.residual
+            nothing = np.zeros((len(by_points), k))
+            gram += head.gram(
+                np.column_stack([head.jacobian, by_points, nothing, head.by_personal, head.by_focal, head.residual])
+            )
+        hessian = gram[:n, :n] + priors.hessian
+        gradient = gram[:n, last] + priors.hessian @ values[t] + priors.linear
+        mixed, own, towards = gram[:n, n:last], gram[n:last, n:last], gram[n:last, last]
+        frozen = at_bound(values[t], gradient)
         held = hessian + np.diag(np.where(frozen, _FROZEN, 0.0))
         inverse = np.linalg.solve(held, np.column_stack([mixed, np.where(frozen, 0, gradient)]))
         reduced += own - mixed.T @ inverse[:, :m]

@@ -18,6 +18,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
+from gswap.body.precision import Precision
+
 NO_EAR, RIGHT_EAR, LEFT_EAR = 0, 1, 2
 LARGEST_TURN = 0.7
 """Radians beyond which turning an ear away makes it no worse."""
@@ -66,19 +68,24 @@ class HeadPoints:
         away = np.clip(np.array([0.0, -yaw, yaw]), -LARGEST_TURN, LARGEST_TURN)[self.ear]
         return np.repeat((share + (1 - share) * self.hidden) * np.exp(self.turned * away), 2)
 
-    def even_precision(self, repeats: float) -> Float[np.ndarray, "2p 2p"]:
+    def even_precision(self, repeats: float) -> Precision:
         """Inverse covariance with all scales 1; computed once."""
         if repeats not in self._precisions:
-            self._precisions[repeats] = np.linalg.inv(self._even_covariance(repeats))
+            self._precisions[repeats] = Precision.of(1 / self._own_variance(repeats), self._modes.T)
         return self._precisions[repeats]
 
     def _even_covariance(self, repeats: float) -> Float[np.ndarray, "2p 2p"]:
-        frame = self.frame.reshape(-1, 2 * len(self))
-        own = np.repeat(repeats * self.variance[0] + self.variance[1], 2)
-        return np.diag(own) + frame.T @ frame
+        return np.diag(self._own_variance(repeats)) + self._modes.T @ self._modes
+
+    def _own_variance(self, repeats: float) -> Float[np.ndarray, "2p"]:
+        return np.repeat(repeats * self.variance[0] + self.variance[1], 2)
+
+    @property
+    def _modes(self) -> Float[np.ndarray, "m 2p"]:
+        return self.frame.reshape(-1, 2 * len(self))
 
     @cached_property
-    def _precisions(self) -> dict[float, Float[np.ndarray, "2p 2p"]]:
+    def _precisions(self) -> dict[float, Precision]:
         return {}
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from gswap.body.landmark_errors import head_axes, view_angles
 from gswap.body.landmark_model import FaceShape, LandmarkModel
+from gswap.body.precision import Precision
 from gswap.body.views import Observations, States, see, through_points
 from gswap.foundation.geometry import rotvec_to_matrix
 
@@ -32,13 +33,12 @@ class HeadTerms:
     """Of the head in the image, along which the errors are known."""
     scale: Float[np.ndarray, "2p"]
     """Of the errors' standard deviations along them."""
-    precision: Float[np.ndarray, "2p 2p"]
+    precision: Precision
     """Inverse covariance along them with that scale taken out, times the robust weight."""
 
-    def informed(self, columns: Float[np.ndarray, "2p k"]) -> Float[np.ndarray, "2p k"]:
-        """``columns`` times the inverse covariance of the residual."""
-        scale = self.scale[:, None]
-        return self._turned(self.precision @ (self._turned(columns, self.axes) / scale) / scale, self.axes.T)
+    def gram(self, columns: Float[np.ndarray, "2p k"]) -> Float[np.ndarray, "k k"]:
+        """``columns.T`` times the inverse covariance of the residual times ``columns``."""
+        return self.precision.gram(self._turned(columns, self.axes) / self.scale[:, None])
 
     @staticmethod
     def _turned(columns: Float[np.ndarray, "2p k"], axes: Float[np.ndarray, "2 2"]) -> Float[np.ndarray, "2p k"]:
@@ -88,5 +88,5 @@ def linearise_head(
         scale=scale,
         precision=lm.marks.even_precision(observations.repeats),
     )
-    surprise = float(residual @ terms.informed(residual[:, None])[:, 0]) / len(residual)
-    return replace(terms, precision=terms.precision * (HEAD_TRUST / (1 + surprise / HEAD_OUTLIER**2)))
+    surprise = float(terms.gram(residual[:, None])[0, 0]) / len(residual)
+    return replace(terms, precision=terms.precision.times(HEAD_TRUST / (1 + surprise / HEAD_OUTLIER**2)))
