@@ -13,7 +13,7 @@ from gswap.foundation.errors import InputError
 from gswap.foundation.imaging import blend_multiband, over
 from gswap.foundation.landmarks import BROW_LEFT, BROW_RIGHT, EYE_LEFT, EYE_RIGHT, mouth_gap
 from gswap.foundation.protocols import BodyModel
-from gswap.foundation.types import BodyTrack, FaceTrack, PhotoSet, RgbImage, SwapFrame, TargetSet
+from gswap.foundation.types import BodyTrack, FaceTrack, PhotoSet, SwapFrame, TargetSet
 from gswap.swap.config import SwapConfig
 from gswap.swap.embedded import mouth as mouths
 from gswap.swap.embedded.compose import Box, Crop, in_front, kept_torso, stack, to_image8, to_mask
@@ -181,23 +181,6 @@ class EmbeddedSwapper:
         for mask, part in zip(masks, (head_alpha, neck_alpha, trust), strict=True):
             crop.paste(mask, to_mask(part))
         return SwapFrame(out_image, masks[0], masks[1], out_plate, masks[2])
-
-    def face(self, t: int) -> RgbImage:
-        """The face of frame ``t`` as :meth:`frame` shows it, for less: the head is not trimmed, the neck the photo's.
-
-        Raises:
-            InputError: The target's face is not seen in this frame.
-        """
-        self._require_face(t)
-        stage = self._stage(t)
-        head = self._head(t, stage)
-        image = self.target.rgb[t]
-        alpha = head.alpha
-        if self.cfg.occluders:
-            alpha = alpha * (1 - in_front(stage.head, stage.neck, stage.person, stage.points))
-        colour = self._lit(stage, head, _skins(stage, head))
-        stage.crop.paste(image, to_image8(over(colour, alpha, stage.scene.astype(np.float32))))
-        return image
 
     def _require_face(self, t: int) -> None:
         if not self.plan.frames.valid[t]:
