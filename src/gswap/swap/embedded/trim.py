@@ -143,7 +143,8 @@ def _neck_skin(lab, skin, lateral) -> Float[np.ndarray, "h w"]:
     """Face and neck skin as one connected, closed area."""
     pixels = lab[skin] if skin.any() else lab.reshape(-1, 3)
     middle, spread = pixels.mean(0), pixels.std(0) + np.array([25, 4, 4])
-    like = ((((lab - middle) / spread) ** 2).sum(-1) < 9) & (lateral < NECK_HALF_WIDTH)
+    away = sum(((c - m) / s) ** 2 for c, m, s in zip(cv2.split(lab), middle, spread, strict=True))
+    like = (away < 9) & (lateral < NECK_HALF_WIDTH)
     opened = cv2.morphologyEx(like.astype(np.uint8), cv2.MORPH_OPEN, disc(4))
     return cv2.morphologyEx(largest_component(opened).astype(np.uint8), cv2.MORPH_CLOSE, disc(5)).astype(np.float32)
 
