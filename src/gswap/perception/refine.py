@@ -50,9 +50,6 @@ MEASURING = (
     Look(-0.01, 0.03, 1.9),
 )
 """What measures a result looks so: from other crops than what steered it, so that no error is shared with it."""
-LARGEST_CROP = 384
-"""Side of the largest crop that is looked at, pixels: the networks see 192 pixels of it. Larger ones cost half a look
-more to resample, and looks at them are no steadier."""
 ASTRAY = 0.25
 """Mean distance from the hint, in face sizes, from which an answer is about something else."""
 
@@ -83,7 +80,7 @@ def look_often(
     Args:
         images: Where the images are.
         hints: Index of an image -> landmarks of the face in it, pixels of that image.
-        cfg: Crop size; crops are at most :data:`LARGEST_CROP` large.
+        cfg: Crop size.
         looks: The crops.
         progress: Told after every image.
 
@@ -129,7 +126,7 @@ def _look(
     low, high = hint[:468, :2].min(0), hint[:468, :2].max(0)
     face = float((high - low).max())
     x, y = (low + high) / 2 + face * np.array([look.right, look.down])
-    points = mesh(image, (float(x), float(y)), face * look.side, min(crop, LARGEST_CROP))
+    points = mesh(image, (float(x), float(y)), face * look.side, crop)
     if points is None:
         return None
     away = np.linalg.norm(points[:468, :2] - hint[:468, :2], axis=1).mean()
