@@ -29,6 +29,28 @@ def test_smooth_fill_keeps_the_outside_and_continues_a_constant():
     assert np.abs(filled - 90).max() < 1
 
 
+def test_smooth_fill_reaches_across_a_whole_empty_half():
+    image = np.full((40, 40, 3), 90, np.float32)
+    hole = np.zeros((40, 40), bool)
+    hole[:, 8:] = True
+    assert np.abs(imaging.smooth_fill(image, hole, smoothing=4, coarsest=1) - 90).max() < 1
+
+
+def test_a_wide_blur_is_the_blur():
+    image = np.zeros((90, 120, 2), np.float32)
+    image[30:60, 40:80] = 1, 2
+    for sigma in (1.0, 4.0, 9.0, 20.0):
+        assert np.abs(imaging.blur_wide(image, sigma) - imaging.blur(image, sigma)).max() < 0.1
+
+
+def test_polygons_are_painted_as_one_area():
+    square = np.array([[2.0, 2], [10, 2], [10, 8], [2, 8]])
+    other = square + np.array([4, 0])
+    both = imaging.fill_polygons([square, other], 12, 20)
+    parts = (imaging.fill_polygon(one, 12, 20) for one in (square, other))
+    assert np.allclose(both, np.maximum(*parts), atol=1e-6)
+
+
 def test_multiband_blend_at_the_extremes():
     rng = np.random.default_rng(0)
     a, b = rng.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)

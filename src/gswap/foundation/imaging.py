@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +21,23 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(image, (0, 0), float(sigma)) if sigma > 0 else image
 
 
+COARSEST = 2.0
+"""Standard deviation, in pixels of a reduced image, that represents a wide Gaussian well."""
+
+
+def blur_wide(image: np.ndarray, sigma: float) -> np.ndarray:
+    """:func:`blur` of a float32 image, by wide Gaussians at a reduced size: their cost grows with their width."""
+    factor = int(sigma / COARSEST)
+    if factor < 2:
+        return blur(image, sigma)
+    h, w = image.shape[:2]
+    small = cv2.resize(image, (-(-w // factor), -(-h // factor)), interpolation=cv2.INTER_AREA)
+    # averaging cells and interpolating between them blurs, too: variances of a box and of a tent
+    own = (factor**2 - 1) / 12 + factor**2 / 6
+    soft = blur(small, float(np.sqrt(sigma**2 - own)) / factor)
+    return cv2.resize(soft, (w, h), interpolation=cv2.INTER_LINEAR)
+
+
 def disc(diameter: float) -> np.ndarray:
     """Round structuring element, at least one pixel, odd."""
     n = max(round(diameter), 1) | 1
@@ -27,16 +46,22 @@ def disc(diameter: float) -> np.ndarray:
 
 def fill_polygon(points: Float[np.ndarray, "n 2"], height: int, width: int) -> FloatMask:
     """Anti-aliased polygon: the covered share of every pixel. Points are continuous (pixel centres at +0.5)."""
+    return fill_polygons([np.asarray(points, np.float64)], height, width)
+
+
+def fill_polygons(polygons: Sequence[Float[np.ndarray, "n 2"]], height: int, width: int) -> FloatMask:
+    """:func:`fill_polygon` of all that lies in any of several polygons."""
     mask = np.zeros((height, width), np.float32)
-    points = np.asarray(points, np.float64)
+    points = np.concatenate(polygons)
     x0, y0 = np.clip(np.floor(points.min(0)).astype(int), 0, (width, height))
     x1, y1 = np.clip(np.ceil(points.max(0)).astype(int), 0, (width, height))
     if x1 <= x0 or y1 <= y0:
         return mask
     # OpenCV's own anti-aliasing paints half a pixel too far down: paint a finer grid and average it.
     fine = np.zeros(((y1 - y0) * SUBPIXELS, (x1 - x0) * SUBPIXELS), np.uint8)
-    fixed = np.round(((points - (x0, y0)) * SUBPIXELS - 0.5) * 16).astype(np.int32)
-    cv2.fillPoly(fine, [fixed], (255,), cv2.LINE_8, 4)
+    for polygon in polygons:
+        fixed = np.round(((polygon - (x0, y0)) * SUBPIXELS - 0.5) * 16).astype(np.int32)
+        cv2.fillPoly(fine, [fixed], (255,), cv2.LINE_8, 4)
     mask[y0:y1, x0:x1] = cv2.resize(fine, (int(x1 - x0), int(y1 - y0)), interpolation=cv2.INTER_AREA) / np.float32(255)
     return mask
 
@@ -49,18 +74,19 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     return labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
 
 
-def smooth_fill(image: FloatImage, hole: np.ndarray, smoothing: int = 12) -> FloatImage:
+def smooth_fill(image: FloatImage, hole: np.ndarray, smoothing: int = 12, coarsest: int = 3) -> FloatImage:
     """Fill ``hole`` smoothly from its surroundings: push-pull pyramid, then a few blurs inside the hole.
 
     Args:
         image: float32 ``(h, w, c)``.
         hole: Boolean ``(h, w)``.
         smoothing: Number of blur passes that remove the pyramid's blocks.
+        coarsest: Side of the pyramid's top, pixels; cells of it that are all hole are black.
     """
     weight = (~hole).astype(np.float32)
     level = image.astype(np.float32) * weight[..., None]
     pyramid = [(level, weight)]
-    while min(weight.shape) > 3:
+    while min(weight.shape) > coarsest:
         half = ((level.shape[1] + 1) // 2, (level.shape[0] + 1) // 2)
         level = cv2.resize(level, half, interpolation=cv2.INTER_AREA).reshape(half[1], half[0], -1)
         weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)

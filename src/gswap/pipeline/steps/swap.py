@@ -39,6 +39,9 @@ PLACED = "placed.safetensors"
 """Where the embedded swapper put the new head's landmarks: what the portrait's surface follows."""
 RELIABLE = 0.98
 """Squared correlation of read and true lid openings below which the clip is looked at again."""
+READING_CROP = 384
+"""Side of the crops in which frames are read for the calibration, pixels: the networks see 192 of them, and to resample
+larger ones costs as much as the networks. The target is read as the user asked for."""
 STORES = ("rgb", "head", "neck", "plate", "confidence")
 
 
@@ -150,7 +153,7 @@ class _Made:
 
 def _calibrate(swapper: EmbeddedSwapper, faces: FaceTrack, cfg: PerceptionConfig, progress: Progress) -> None:
     """Let the face be read off a few frames as they would come out, correct the plan by that, and once more."""
-    window = swapper.target.window
+    window, cfg = swapper.target.window, dataclasses.replace(cfg, crop=min(cfg.crop, READING_CROP))
     for part in range(ROUNDS):
         hints = {t: window.to_work(t, faces.landmarks[t]) for t in calibration_frames(swapper.plan, part)}
         readings = refine_landmarks(_Made(swapper), hints, cfg, looks=LOOKS, progress=progress)

@@ -11,8 +11,10 @@ from jaxtyping import Float
 from gswap.foundation.imaging import blur, disc, over
 from gswap.foundation.landmarks import face_height, face_width
 from gswap.foundation.types import Camera
-from gswap.swap.embedded.regions import FaceRuler, Points2, Turn, oval_mask
+from gswap.swap.embedded.regions import FaceRuler, Points2, Turn, bounds_of, oval_mask
 
+Box = tuple[int, int, int, int]
+"""``(x0, y0, x1, y1)``"""
 GRID = 16
 """Crops are multiples of this large, so that half and quarter resolutions line up."""
 KEEP_BELOW = 0.22
@@ -70,7 +72,12 @@ class Crop:
         place = image[self.y : self.y + self.height, self.x : self.x + self.width]
         place[...] = part[: place.shape[0], : place.shape[1]]
 
-    def inner_box(self, points: Float[np.ndarray, "n 2"], margin: float) -> tuple[int, int, int, int]:
+    def part(self, box: Box) -> Crop:
+        """A box of the crop."""
+        x0, y0, x1, y1 = box
+        return Crop(self.x + x0, self.y + y0, x1 - x0, y1 - y0)
+
+    def inner_box(self, points: Float[np.ndarray, "n 2"], margin: float) -> Box:
         """Box of multiples of :data:`GRID` inside the crop around some points of the crop, with a margin in pixels."""
         low = np.clip(np.floor((points.min(0) - margin) / GRID), 0, None).astype(int) * GRID
         high = np.ceil((points.max(0) + margin) / GRID).astype(int) * GRID
@@ -97,7 +104,7 @@ def kept_torso(
     height, lateral = ruler.grid(h, w)
     face = cv2.dilate((oval_mask(points, h, w) > 0.3).astype(np.uint8), disc(0.055 * ruler.width))
     keep = ((height < KEEP_BELOW) & (person > 0.5) & (face == 0)).astype(np.float32)
-    hair = cv2.dilate(head, disc(0.03 * ruler.width)) >= 0.5
+    hair = cv2.dilate((head >= 0.5).astype(np.uint8), disc(0.03 * ruler.width)) > 0
     turn = Turn.of(points, ruler)
     nape = (height > 0) & (turn.side * lateral > 0)  # there a turned head shows its short hair
     gone = np.float32(1) if long_hair else np.where(nape, np.float32(turn.amount), np.float32(0))
@@ -126,12 +133,15 @@ def in_front(
     ruler = FaceRuler.of(points)
     width = ruler.width
     oval = (oval_mask(points, h, w) > 0.5).astype(np.uint8)
-    inner = cv2.erode(oval, disc(2 * OCCLUDER_INSET * width)) > 0
+    least = OCCLUDER_AREA * width * ruler.height
     uncovered = np.maximum(head, neck) < 0.5
-    seed = cv2.morphologyEx((inner & uncovered).astype(np.uint8), cv2.MORPH_OPEN, disc(0.03 * width)) > 0
-    if seed.sum() < OCCLUDER_AREA * width * ruler.height:
+    if np.count_nonzero(uncovered & (oval > 0)) < least:
         return np.zeros((h, w), np.float32)
-    height, _ = ruler.axes(h, w)
+    inner = cv2.erode(oval, disc(2 * OCCLUDER_INSET * width)) > 0
+    seed = cv2.morphologyEx((inner & uncovered).astype(np.uint8), cv2.MORPH_OPEN, disc(0.03 * width)) > 0
+    if np.count_nonzero(seed) < least:
+        return np.zeros((h, w), np.float32)
+    height = ruler.heights(h, w)
     candidates = uncovered & ((person > 0.5) | (oval > 0)) & (height > -0.35)
     labels = cv2.connectedComponents((candidates | seed).astype(np.uint8))[1]
     touched = np.unique(labels[seed])
@@ -149,17 +159,21 @@ def stack(
 ) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w 3"]]:
     """Plate with the kept torso, neck, head: the image, and what neck and head lie on; equal where both masks are 0."""
     behind = over(target, keep, plate)
-    image = behind
+    image = behind.copy()
     for colour, alpha in (neck, head):
-        image = over(colour, np.where(alpha < LEAST_ALPHA, np.float32(0), alpha), image)
+        box = bounds_of(alpha >= LEAST_ALPHA, 0)
+        if box is not None:
+            area = np.s_[box[1] : box[3], box[0] : box[2]]
+            shown = np.where(alpha[area] < LEAST_ALPHA, np.float32(0), alpha[area])
+            image[area] = over(colour[area], shown, image[area])
     return image, behind
 
 
 def to_mask(alpha: Float[np.ndarray, "h w"]) -> np.ndarray:
-    """[0, 1] -> 8 bits."""
-    return np.round(np.clip(alpha, 0, 1) * 255).astype(np.uint8)
+    """[0, 1] -> 8 bits, rounded."""
+    return cv2.convertScaleAbs(np.maximum(alpha, 0), alpha=255)
 
 
 def to_image8(image: Float[np.ndarray, "h w 3"]) -> np.ndarray:
     """Float levels -> 8 bits, rounded."""
-    return np.round(np.clip(image, 0, 255)).astype(np.uint8)
+    return cv2.convertScaleAbs(np.maximum(image, 0))

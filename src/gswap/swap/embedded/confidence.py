@@ -16,15 +16,19 @@ STRETCH_ONSET, STRETCH_END = 0.6, 0.2
 """Photo pixels per output pixel (along the worse axis) from which, and down to which, confidence falls to the guess."""
 
 
-def sampling_density(mapping: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "h2 w2"]:
-    """Smallest singular value of the map's Jacobian: photo pixels per output pixel, half resolution, smoothed."""
-    small = mapping[::2, ::2]
-    dx = np.diff(small, axis=1, append=small[:, -1:]) / 2
-    dy = np.diff(small, axis=0, append=small[-1:]) / 2
-    trace = (dx**2).sum(-1) + (dy**2).sum(-1)
-    det = dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0]
+def sampling_density(mapping: Float[np.ndarray, "h2 w2 2"]) -> Float[np.ndarray, "h2 w2"]:
+    """Smallest singular value of a half-resolution map's Jacobian: photo pixels per output pixel, smoothed."""
+    x, y = cv2.split(np.ascontiguousarray(mapping))
+    (xx, xy), (yx, yy) = ((_slope(c, 1), _slope(c, 0)) for c in (x, y))
+    trace = xx**2 + xy**2 + yx**2 + yy**2
+    det = xx * yy - yx * xy
     low = (trace - np.sqrt(np.maximum(trace**2 - 4 * det**2, 0))) / 2
     return blur(np.sqrt(np.maximum(low, 0)).astype(np.float32), 1.5)
+
+
+def _slope(values: Float[np.ndarray, "h2 w2"], axis: int) -> Float[np.ndarray, "h2 w2"]:
+    """Change along an axis from one pixel to the next, per full-resolution pixel."""
+    return np.diff(values, axis=axis, append=values.take([-1], axis)) / 2
 
 
 def confidence(

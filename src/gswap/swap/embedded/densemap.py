@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 
-from gswap.foundation.geometry import project
-from gswap.foundation.imaging import blur, disc
+from gswap.foundation.imaging import blur, blur_wide, disc
 from gswap.foundation.landmarks import CHIN, FOREHEAD_TOP, LIP_RINGS_LOWER, LIP_RINGS_UPPER, face_triangles
 from gswap.foundation.raster import Fragments, rasterize
 from gswap.foundation.types import Camera
@@ -18,7 +19,7 @@ from gswap.swap.config import MapConfig
 from gswap.swap.embedded.lift import Lifted, to_image
 from gswap.swap.embedded.outline import Head, Reach
 from gswap.swap.embedded.photos import ReadyPhoto
-from gswap.swap.embedded.regions import Points2, nearest_known
+from gswap.swap.embedded.regions import Points2, bounds_of, nearest_known
 from gswap.swap.embedded.retarget import EYES, Similarity
 
 HALF = 2
@@ -29,6 +30,17 @@ RIM = 0.35
 """How far inside the skull's outline a vertex still learns from the hair's, as a share of the outline's radius."""
 LIFTED_ABOVE = 0.35
 """Height over the chin from which vertices are lifted fully, face heights."""
+
+
+class Beyond(NamedTuple):
+    """How the face mesh goes on outside itself, half resolution."""
+
+    inside: Bool[np.ndarray, "h2 w2"]
+    cover: Float[np.ndarray, "h2 w2"]
+    """Share of the pixel that the face mesh covers."""
+    distance: Float[np.ndarray, "h2 w2"]
+    nearest: Int[np.ndarray, "h2 w2"]
+    """Index of the nearest pixel that it covers."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,38 @@ class Geometry:
         full, half = np.s_[y0:y1, x0:x1], np.s_[y0 // HALF : y1 // HALF, x0 // HALF : x1 // HALF]
         face = Fragments(self.face.face[full], self.face.bary[full], self.face.depth[full])
         return Geometry(self.points - [x0, y0], face, self.head[half], self.face_width, self.cosine[half])
+
+    @cached_property
+    def seen(self) -> Bool[np.ndarray, "h w"]:
+        """Where the face mesh is."""
+        return self.face.face >= 0
+
+    @cached_property
+    def corners(self) -> tuple[Int[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]]:
+        """Landmarks that a pixel of the face mesh lies between, and their shares, in row-major order."""
+        here = np.flatnonzero(self.seen)
+        return face_triangles()[self.face.face.ravel()[here]], self.face.bary.reshape(-1, 3)[here]
+
+    @cached_property
+    def area(self) -> tuple[slice, slice]:
+        """Box around the face mesh, all even, with room for its seam."""
+        x0, y0, x1, y1 = bounds_of(self.seen, 2 * SEAM) or (0, 0, 0, 0)
+        return np.s_[y0 // HALF * HALF : -(-y1 // HALF) * HALF, x0 // HALF * HALF : -(-x1 // HALF) * HALF]
+
+    @cached_property
+    def seam(self) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+        """Pixels of :attr:`area` along the face mesh's outline."""
+        mask, kernel = self.seen[self.area].astype(np.uint8), disc(SEAM)
+        ys, xs = np.nonzero(cv2.dilate(mask, kernel) != cv2.erode(mask, kernel))
+        return ys, xs
+
+    @cached_property
+    def beyond(self) -> Beyond:
+        """Where the face mesh is, and what is nearest elsewhere; it is somewhere."""
+        h, w = self.seen.shape
+        cover = cv2.resize(self.seen.astype(np.float32), (w // HALF, h // HALF), interpolation=cv2.INTER_AREA)
+        inside = cover > 0
+        return Beyond(inside, cover, *nearest_known((~inside).astype(np.uint8)))
 
 
 def shrink(camera: Camera, factor: int) -> Camera:
@@ -111,8 +155,12 @@ def build_geometry(
     depth, cosine = _head_depth(shell, rotation, translation, small, width / HALF, cfg)
     x = (np.arange(small.width, dtype=np.float32)[None] + np.float32(0.5 - small.cx)) / np.float32(small.focal)
     y = (np.arange(small.height, dtype=np.float32)[:, None] + np.float32(0.5 - small.cy)) / np.float32(small.focal)
-    seen = np.stack([x * depth, y * depth, depth], -1) - translation.astype(np.float32)
-    return Geometry(points, face, seen @ rotation.astype(np.float32), width, cosine)
+    head = cv2.transform(cv2.merge([x * depth, y * depth, depth]), _affine(rotation.T, -rotation.T @ translation))
+    return Geometry(points, face, head, width, cosine)
+
+
+def _affine(matrix: Float[np.ndarray, "3 3"], shift: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 4"]:
+    return np.column_stack([matrix, shift]).astype(np.float32)
 
 
 def _head_depth(shell, rotation, translation, camera, width, cfg):
@@ -126,7 +174,7 @@ def _head_depth(shell, rotation, translation, camera, width, cfg):
         return flat, np.zeros_like(flat)
     empty = (~seen).astype(np.uint8)
     distance, nearest = nearest_known(empty)
-    extended = blur(fragments.depth[seen][nearest], 0.06 * width)
+    extended = blur_wide(fragments.depth.ravel()[nearest], 0.06 * width)
     reach = np.exp(-distance / (cfg.depth_reach * width))
     depth = np.where(seen, fragments.depth, extended * reach + middle * (1 - reach))
     depth = blur(depth.astype(np.float32), 0.03 * width)
@@ -181,44 +229,77 @@ def photo_map(
         to_target: Source head frame -> target head frame.
         cfg: Constants.
     """
+    return detailed(geometry, coarse_map(geometry, photo, aim, pose, to_target, cfg))
+
+
+class CoarseMap(NamedTuple):
+    """A map at half resolution, and what it says inside the face in full."""
+
+    field: Float[np.ndarray, "h2 w2 2"]
+    exact: Float[np.ndarray, "n 2"]
+    """Of the pixels of the face mesh, row-major."""
+
+    def crop(self, box: tuple[int, int, int, int]) -> CoarseMap:
+        """The part inside a box, all even, that holds the face mesh."""
+        x0, y0, x1, y1 = (side // HALF for side in box)
+        return CoarseMap(self.field[y0:y1, x0:x1], self.exact)
+
+
+def coarse_map(
+    geometry: Geometry,
+    photo: ReadyPhoto,
+    aim: Points2,
+    pose: tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]],
+    to_target: Similarity,
+    cfg: MapConfig,
+) -> CoarseMap:
+    """What :func:`detailed` makes :func:`photo_map` of; the same arguments."""
     rotation, translation = pose
-    turn = (rotation @ to_target.rotation.T / to_target.scale).astype(np.float32)
-    shift = (translation - turn @ to_target.offset).astype(np.float32)
-    rigid_small = project(geometry.head @ turn.T + shift, photo.camera).astype(np.float32)
-    h, w = geometry.face.face.shape
-    rigid = cv2.resize(rigid_small, (w, h), interpolation=cv2.INTER_LINEAR)
-    seen = geometry.face.face >= 0
-    if not seen.any():
-        return rigid
-    triangles = face_triangles()[geometry.face.face[seen]]
-    exact = np.einsum("pkc,pk->pc", aim.astype(np.float32)[triangles], geometry.face.bary[seen])
-    residual = np.zeros((h, w, 2), np.float32)
-    residual[seen] = exact - rigid[seen]
-    outside = cv2.resize(_extend(residual, seen, geometry.face_width, cfg), (w, h), interpolation=cv2.INTER_LINEAR)
-    outside[seen] = residual[seen]
-    _smooth_seam(outside, seen)
-    return rigid + outside
-
-
-def _smooth_seam(residual: Float[np.ndarray, "h w 2"], seen: Bool[np.ndarray, "h w"]) -> None:
-    """Smooth the residual across the face mesh's outline (in place): grazing triangles there are noisy."""
-    mask = seen.astype(np.uint8)
-    kernel = disc(SEAM)
-    seam = cv2.dilate(mask, kernel) != cv2.erode(mask, kernel)
-    residual[seam] = blur(cv2.medianBlur(residual, 5), 0.4 * SEAM)[seam]
-
-
-def _extend(residual: np.ndarray, seen: np.ndarray, width: float, cfg: MapConfig) -> np.ndarray:
-    """Half-resolution residual, continued smoothly beyond the face mesh and fading out."""
-    small = (residual.shape[1] // HALF, residual.shape[0] // HALF)
-    cover = cv2.resize(seen.astype(np.float32), small, interpolation=cv2.INTER_AREA)
-    value = cv2.resize(residual, small, interpolation=cv2.INTER_AREA)
-    inside = cover > 0
-    value[inside] /= cover[inside][:, None]
-    distance, nearest = nearest_known((~inside).astype(np.uint8))
-    known = value[inside]
-    spread = known[nearest]
+    turn = rotation @ to_target.rotation.T / to_target.scale
+    shift = translation - turn @ to_target.offset
+    x, y, z = cv2.split(cv2.transform(geometry.head, _affine(turn, shift)))
+    focal, *middle = (np.float32(number) for number in (photo.camera.focal, photo.camera.cx, photo.camera.cy))
+    rigid = cv2.merge([focal * along / z + centre for along, centre in zip((x, y), middle, strict=True)])
+    exact = _exact(geometry, aim)
+    if not len(exact):
+        return CoarseMap(rigid, exact)
+    rows, columns = geometry.area
+    small = np.s_[rows.start // HALF : rows.stop // HALF, columns.start // HALF : columns.stop // HALF]
+    inside, cover, distance, nearest = geometry.beyond
+    seen = geometry.seen[geometry.area]
+    size = (seen.shape[1] // HALF, seen.shape[0] // HALF)
+    residual = np.zeros((*seen.shape, 2), np.float32)
+    residual[seen] = exact - cv2.resize(rigid[small], seen.shape[::-1], interpolation=cv2.INTER_LINEAR)[seen]
+    known = np.zeros_like(rigid)
+    known[small] = cv2.resize(residual, size, interpolation=cv2.INTER_AREA)
+    inner = known[inside] = known[inside] / cover[inside][:, None]
+    spread = known.reshape(-1, 2)[nearest]
     for sigma in cfg.residual_blurs:
-        spread = blur(spread, sigma * width / HALF)
-        spread[inside] = known
-    return spread * np.exp(-((distance * HALF / (cfg.falloff * width)) ** 2))[..., None]
+        spread = blur_wide(spread, sigma * geometry.face_width / HALF)
+        spread[inside] = inner
+    fade = np.exp(-((distance * np.float32(HALF / (cfg.falloff * geometry.face_width))) ** 2))
+    return CoarseMap(rigid + spread * cv2.merge([fade, fade]), exact)
+
+
+def detailed(geometry: Geometry, coarse: CoarseMap) -> Float[np.ndarray, "h w 2"]:
+    """A coarse map at full resolution, exact on the face mesh, smooth across its outline.
+
+    Args:
+        geometry: Of the output crop, or of a part of it.
+        coarse: See :func:`coarse_map`, of the same pixels.
+    """
+    h, w = geometry.seen.shape
+    mapping = cv2.resize(coarse.field, (w, h), interpolation=cv2.INTER_LINEAR)
+    if not len(coarse.exact):
+        return mapping
+    face = mapping[geometry.area]
+    face[geometry.seen[geometry.area]] = coarse.exact
+    # grazing triangles at the outline are noisy
+    face[geometry.seam] = blur(cv2.medianBlur(face, 5), 0.4 * SEAM)[geometry.seam]
+    return mapping
+
+
+def _exact(geometry: Geometry, aim: Points2) -> Float[np.ndarray, "n 2"]:
+    """Photo coordinates of the pixels of the face mesh, row-major."""
+    triangles, shares = geometry.corners
+    return np.einsum("pkc,pk->pc", aim.astype(np.float32)[triangles], shares)

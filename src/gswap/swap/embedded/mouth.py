@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from gswap.foundation.imaging import blur, fill_polygon, smooth_fill
 from gswap.foundation.landmarks import (
     LIP_RINGS_LOWER,
+    LIPS,
     LIPS_INNER,
     LIPS_INNER_LOWER,
     LIPS_INNER_UPPER,
@@ -19,7 +20,7 @@ from gswap.foundation.landmarks import (
 )
 from gswap.foundation.raster import rasterize
 from gswap.swap.config import MouthSource
-from gswap.swap.embedded.regions import LOG_FLOOR, Points2, extend_nearest, luminance, smooth_contour
+from gswap.swap.embedded.regions import LOG_FLOOR, Points2, bounds, extend_nearest, luminance, smooth_contour
 
 GAP_SHUT, GAP_OPEN = 0.008, 0.022
 """Mouth gaps, in eye distances, below which there is no interior and from which it is fully there."""
@@ -33,6 +34,8 @@ RIM = 0.014
 """Width of the rim of a target's interior that is refilled from further inside, in face widths."""
 PROBES = 32
 """Samples along a line from the middle of the lower lip to the upper lip."""
+SURROUNDINGS = 8
+"""Pixels around the lips that are looked at, too."""
 CAVITY_SHARE = 15
 """Percentile of the brightness inside the mouth that stands for the dark behind the teeth."""
 LIP_CONTRAST = 2.2
@@ -166,8 +169,11 @@ def without_lower_lip(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> Poi
     upper, lower = points[list(LIPS_INNER_UPPER[1:-1])], points[list(LIPS_INNER_LOWER[1:-1])]
     middle = (lower + points[list(LIP_RINGS_LOWER[0][1:-1])]) / 2
     steps = np.linspace(0, 1, PROBES, dtype=np.float32)[:, None, None]
-    soft = cv2.GaussianBlur(image, (0, 0), 1.0)
-    colours = _sample(soft, (middle + steps * (upper - middle)).astype(np.float32))
+    x0, y0, x1, y1 = bounds(points[list(LIPS)], SURROUNDINGS, (image.shape[1], image.shape[0]))
+    if x0 >= x1 or y0 >= y1:
+        return points
+    soft = cv2.GaussianBlur(image[y0:y1, x0:x1], (0, 0), 1.0)
+    colours = _sample(soft, (middle + steps * (upper - middle) - [x0, y0]).astype(np.float32))
     start = np.linalg.norm(lower - middle, axis=1) / np.maximum(np.linalg.norm(upper - middle, axis=1), 1e-6)
     light = luminance(colours) + np.float32(LOG_FLOOR)
     chroma = (colours.max(-1) - colours.min(-1)) / (colours.max(-1) + np.float32(LOG_FLOOR))

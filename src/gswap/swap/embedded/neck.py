@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import median_filter
 
-from gswap.foundation.imaging import blur, disc, fill_polygon, largest_component, smooth_fill
+from gswap.foundation.imaging import blur, blur_wide, disc, fill_polygon, largest_component, over, smooth_fill
 from gswap.foundation.landmarks import JAW
-from gswap.swap.embedded.regions import LOG_FLOOR, FaceRuler, Points2, Turn, mean_log, oval_mask
+from gswap.swap.embedded.regions import LOG_FLOOR, FaceRuler, Points2, Turn, bounds_of, mean_log, oval_mask
 
 HALF = 2
 """Masks and the smooth fill are computed at half the resolution."""
@@ -88,8 +88,10 @@ def build_neck(
     colour, head_alpha, skin, points = head
     image = target.astype(np.float32)
     ruler = FaceRuler.of(target_points)
-    gain = mean_log(colour, _lower(skin, points)) - mean_log(image, _lower(target_skin, target_points))
-    recoloured = np.clip((image + LOG_FLOOR) * np.exp(gain).astype(np.float32) - LOG_FLOOR, 0, 255)
+    gain = mean_log(colour, _lower(skin, points)) - mean_log(target, _lower(target_skin, target_points))
+    levels = np.arange(256, dtype=np.float32)[:, None]
+    table = np.clip((levels + LOG_FLOOR) * np.exp(gain).astype(np.float32) - LOG_FLOOR, 0, 255)
+    recoloured = cv2.LUT(target, table.reshape(256, 1, 3))
     core, own, region = _areas(target, person, target_points, target_skin)
     small_ruler = FaceRuler.of(target_points, 1 / HALF)
     within, column = upright(core, region, small_ruler)
@@ -104,16 +106,19 @@ def build_neck(
         return Neck(recoloured, empty, empty, empty, image)
     edge = disc(EDGE * ruler.width / HALF)
     known = own & (cv2.erode(region.astype(np.uint8), edge) > 0)
-    small = cv2.resize(recoloured, core.shape[::-1], interpolation=cv2.INTER_AREA)
-    fill = smooth_fill(small, ~(known if known.any() else core), smoothing=4)
-    fill = cv2.resize(fill, (w, h), interpolation=cv2.INTER_LINEAR)
+    known = known if known.any() else core
     own = blur(cv2.resize(own.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR), 0.006 * ruler.width)
     area = cv2.resize(region.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
     alpha = blur(cv2.dilate(area, np.ones((3, 3), np.uint8)), 1.2)
-    mixed = recoloured * own[..., None] + fill * (1 - own[..., None])
+    x0, y0, x1, y1 = (HALF * side for side in bounds_of(region | known, 4) or (0, 0, 0, 0))
+    box, small = np.s_[y0:y1, x0:x1], np.s_[y0 // HALF : y1 // HALF, x0 // HALF : x1 // HALF]
+    hidden = cv2.resize(recoloured[box], known[small].shape[::-1], interpolation=cv2.INTER_AREA)
+    fill = smooth_fill(hidden, ~known[small], smoothing=4, coarsest=1)
+    fill = cv2.resize(fill, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    recoloured[box] = over(recoloured[box], own[box], fill)
     outside = cv2.resize(beyond.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
     scene = recolour_rim(image, alpha, torso, gain, ruler.width)
-    return Neck(mixed, alpha, (1 - own) * alpha, blur(outside, 1.2) * person, scene)
+    return Neck(recoloured, alpha, (1 - own) * alpha, blur(outside, 1.2) * person, scene)
 
 
 def recolour_rim(
@@ -166,8 +171,9 @@ def recolour_rim(
 
 def _spread(image: np.ndarray, mask: Float[np.ndarray, "h w"], sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Colours of a mask continued smoothly, and how much of the mask is near."""
-    near = blur(mask, sigma)
-    return blur(image * mask[..., None], sigma) / np.maximum(near, 1e-6)[..., None], near
+    near = blur_wide(mask, sigma)
+    total = blur_wide(image * cv2.merge([mask] * 3), sigma)
+    return total / cv2.merge([np.maximum(near, 1e-6)] * 3), near
 
 
 def upright(
@@ -246,9 +252,8 @@ def below_jaw(
 
 
 def _lower(skin: Bool[np.ndarray, "h w"], points: Points2) -> Bool[np.ndarray, "h w"]:
-    height, _ = FaceRuler.of(points).axes(*skin.shape)
-    low = skin & (height < LOWER_FACE)
-    return low if low.sum() >= 50 else skin
+    low = skin & (FaceRuler.of(points).heights(*skin.shape) < LOWER_FACE)
+    return low if np.count_nonzero(low) >= 50 else skin
 
 
 def _areas(target, person, points, skin) -> tuple[Bool[np.ndarray, "h2 w2"], ...]:
@@ -311,9 +316,8 @@ def _like_skin(lab: Float[np.ndarray, "h w 3"], skin: Bool[np.ndarray, "h w"]) -
     middle = np.median(lab[skin] if skin.any() else lab.reshape(-1, 3), axis=0)
     tint = middle[1:] - 128
     chroma = float(np.linalg.norm(tint))
-    near = (np.abs(lab[..., 0] - middle[0]) < 90) & (
-        np.linalg.norm(lab[..., 1:] - middle[1:], axis=-1) < 0.5 * chroma + 4
-    )
+    light, a, b = cv2.split(lab)
+    near = (np.abs(light - middle[0]) < 90) & (np.hypot(a - middle[1], b - middle[2]) < 0.5 * chroma + 4)
     if chroma < GREY_CHROMA:
         return near
-    return near & ((lab[..., 1:] - 128) @ tint / chroma > 0.45 * chroma)
+    return near & ((a - 128) * tint[0] + (b - 128) * tint[1] > 0.45 * chroma**2)

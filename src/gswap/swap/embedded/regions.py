@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from gswap.foundation.imaging import blur, disc, fill_polygon
+from gswap.foundation.imaging import blur, disc, fill_polygon, fill_polygons
 from gswap.foundation.landmarks import (
     BROW_LEFT,
     BROW_RIGHT,
@@ -59,10 +59,17 @@ class FaceRuler:
 
     def grid(self, height: int, width: int) -> tuple[Mask, Mask]:
         """:meth:`measure` of every pixel."""
+        (x, y), (ux, uy) = self._sides(height, width), self.up / self.width
+        return self.heights(height, width), y * np.float32(ux) - x * np.float32(uy)
+
+    def heights(self, height: int, width: int) -> Mask:
+        """Height over the chin of every pixel."""
+        (x, y), (ux, uy) = self._sides(height, width), self.up / self.height
+        return x * np.float32(ux) + y * np.float32(uy)
+
+    def _sides(self, height: int, width: int) -> tuple[Float[np.ndarray, "1 w"], Float[np.ndarray, "h 1"]]:
         x = np.arange(width, dtype=np.float32)[None] + np.float32(0.5 - self.chin[0])
-        y = np.arange(height, dtype=np.float32)[:, None] + np.float32(0.5 - self.chin[1])
-        ux, uy = (np.float32(v) for v in self.up)
-        return (x * ux + y * uy) / np.float32(self.height), (y * ux - x * uy) / np.float32(self.width)
+        return x, np.arange(height, dtype=np.float32)[:, None] + np.float32(0.5 - self.chin[1])
 
     def measure(self, points: Float[np.ndarray, "n 2"]) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
         """Heights over the chin, and signed distances from the axis (positive on the side of the person's left)."""
@@ -92,16 +99,40 @@ class Turn:
         return cls(int(np.sign(behind)) if amount else 0, amount, amount * behind, float(np.abs(corners).max()))
 
 
+def bounds(points: Float[np.ndarray, "n 2"], margin: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Box of whole pixels ``(x0, y0, x1, y1)`` around some points, kept to an image; empty where all are outside.
+
+    Args:
+        points: Pixels.
+        margin: Pixels.
+        size: Width and height of the image.
+    """
+    low = np.clip(np.floor(points.min(0) - margin), 0, size).astype(int)
+    high = np.clip(np.ceil(points.max(0) + margin), 0, size).astype(int)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def bounds_of(mask: np.ndarray, margin: float) -> tuple[int, int, int, int] | None:
+    """:func:`bounds` around what is not zero in a mask; ``None`` where nothing is."""
+    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
+    if not len(rows):
+        return None
+    corners = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]], np.float64)
+    return bounds(corners, margin, (mask.shape[1], mask.shape[0]))
+
+
 def hull(points: Points2, indices: tuple[int, ...], height: int, width: int) -> Mask:
     """Convex hull of some landmarks, 1 inside."""
-    corners = cv2.convexHull(points[list(indices)].astype(np.float32))[:, 0]
-    return fill_polygon(corners, height, width)
+    return fill_polygon(_outline(points, indices), height, width)
+
+
+def _outline(points: Points2, indices: tuple[int, ...]) -> Float[np.ndarray, "n 2"]:
+    return cv2.convexHull(points[list(indices)].astype(np.float32))[:, 0].astype(np.float64)
 
 
 def oval_mask(points: Points2, height: int, width: int) -> Mask:
     """The face from jaw to forehead, with nose, lips and chin of a turned head; 1 inside."""
-    oval = fill_polygon(points[list(OVAL)], height, width)
-    return np.maximum(oval, np.maximum(hull(points, NOSE, height, width), hull(points, MUZZLE, height, width)))
+    return fill_polygons([points[list(OVAL)], *(_outline(points, part) for part in (NOSE, MUZZLE))], height, width)
 
 
 def skin_mask(points: Points2, height: int, width: int) -> Bool[np.ndarray, "h w"]:
@@ -109,7 +140,10 @@ def skin_mask(points: Points2, height: int, width: int) -> Bool[np.ndarray, "h w
     mask = oval_mask(points, height, width) > 0.9
     grow = disc(0.035 * np.ptp(points[:468, 0]))
     for part in (EYE_RIGHT, EYE_LEFT, LIPS_OUTER, BROW_RIGHT, BROW_LEFT):
-        mask &= cv2.dilate(hull(points, part, height, width), grow) < 0.1
+        x0, y0, x1, y1 = bounds(points[list(part)], len(grow), (width, height))
+        if x0 < x1 and y0 < y1:
+            feature = hull(points - [x0, y0], part, y1 - y0, x1 - x0)
+            mask[y0:y1, x0:x1] &= cv2.dilate(feature, grow) < 0.1
     return mask
 
 
@@ -143,20 +177,20 @@ def mean_log(image: np.ndarray, mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarr
     """Mean log colour of the pixels of a mask (mid grey when it is empty)."""
     if not mask.any():
         return np.full(3, np.log(128.0))
-    return np.log(image[mask].astype(np.float64) + LOG_FLOOR).mean(0)
+    return np.log(image[mask].astype(np.float32) + np.float32(LOG_FLOOR)).mean(0, dtype=np.float64)
 
 
-def nearest_known(empty: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to the nearest zero pixel, and its rank among the zero pixels in row-major order.
+def nearest_known(empty: np.ndarray) -> tuple[Float[np.ndarray, "h w"], Int[np.ndarray, "h w"]]:
+    """Distance to the nearest zero pixel, and that pixel's index in row-major order.
 
     Args:
         empty: ``uint8``, at least one pixel zero.
     """
     distance, labels = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    order = np.zeros(int(labels.max()) + 1, np.int64)
-    full = empty == 0
-    order[labels[full]] = np.arange(np.count_nonzero(full))
-    return np.asarray(distance, np.float32), order[np.asarray(labels, np.int64)]
+    known = np.flatnonzero(empty.ravel() == 0)
+    place = np.zeros(len(known) + 1, np.int32)
+    place[labels.ravel()[known]] = known
+    return np.asarray(distance, np.float32), place[np.asarray(labels, np.int32)]
 
 
 def extend_nearest(values: Float[np.ndarray, "h w c"], known: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w c"]:
@@ -164,4 +198,4 @@ def extend_nearest(values: Float[np.ndarray, "h w c"], known: Bool[np.ndarray, "
     if known.all():
         return values
     _, nearest = nearest_known((~known).astype(np.uint8))
-    return values[known][nearest]
+    return values.reshape(-1, values.shape[-1])[nearest]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from gswap.foundation.imaging import blur, fill_polygon
+from gswap.foundation.imaging import blur_wide, fill_polygon
 from gswap.foundation.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER
 from gswap.swap.config import RelightConfig
 from gswap.swap.embedded.regions import LOG_FLOOR, Points2, luminance, mean_log, skin_mask
@@ -121,14 +121,15 @@ def shading(
     size = (image.shape[1] // STEP, image.shape[0] // STEP)
     weight = skin.astype(np.float32)
     small = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    light = cv2.resize(luminance(image) * weight, size, interpolation=cv2.INTER_AREA) / np.maximum(small, 1e-3)
+    light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) * weight
+    light = cv2.resize(light, size, interpolation=cv2.INTER_AREA) / np.maximum(small, 1e-3)
     logs = np.log(light + LOG_FLOOR) * (small > 0.05)
     mean = float((logs * small).sum() / max(float(small.sum()), 1.0))
     if cfg.lit > 0 and (small > 0.5).any():  # a shadow darkens; it does not brighten the other side
         mean += cfg.lit * (float(np.percentile(logs[small > 0.5], LIT)) - mean)
     sigma = cfg.shading_scale * face_width / STEP
     support = SUPPORT * (1 - 0.9 * cfg.lit)  # a shadow goes on beyond the face
-    return blur((logs - mean) * small, sigma) / (blur(small, sigma) + support)
+    return blur_wide((logs - mean) * small, sigma) / (blur_wide(small, sigma) + support)
 
 
 def relight(
@@ -150,13 +151,13 @@ def relight(
         cfg: Shares.
     """
     h, w = colour.shape[:2]
-    reach = blur(
+    reach = blur_wide(
         cv2.resize(face, (difference.shape[1], difference.shape[0]), interpolation=cv2.INTER_AREA),
         FADE * face_width / STEP,
     )
     local = cfg.shading * difference * (cfg.shading_outside + (1 - cfg.shading_outside) * reach)
     factor = cv2.resize(np.exp(local).astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
-    lit = (colour + np.float32(LOG_FLOOR)) * (factor[..., None] * np.exp(gain).astype(np.float32)) - np.float32(
-        LOG_FLOOR
-    )
-    return np.clip(lit, 0, 255)
+    lit = colour + np.float32(LOG_FLOOR)
+    lit *= cv2.merge([factor * share for share in np.exp(gain).astype(np.float32)])
+    lit -= np.float32(LOG_FLOOR)
+    return np.clip(lit, 0, 255, out=lit)

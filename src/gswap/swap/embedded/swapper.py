@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 
 from gswap.foundation.errors import InputError
 from gswap.foundation.imaging import blend_multiband, over
@@ -16,16 +16,27 @@ from gswap.foundation.protocols import BodyModel
 from gswap.foundation.types import BodyTrack, FaceTrack, PhotoSet, SwapFrame, TargetSet
 from gswap.swap.config import SwapConfig
 from gswap.swap.embedded import mouth as mouths
-from gswap.swap.embedded.compose import Crop, in_front, kept_torso, stack, to_image8, to_mask
+from gswap.swap.embedded.compose import Box, Crop, in_front, kept_torso, stack, to_image8, to_mask
 from gswap.swap.embedded.confidence import confidence, sampling_density
-from gswap.swap.embedded.densemap import Geometry, build_geometry, photo_map, photo_points
+from gswap.swap.embedded.densemap import (
+    HALF,
+    CoarseMap,
+    Geometry,
+    build_geometry,
+    coarse_map,
+    detailed,
+    photo_map,
+    photo_points,
+)
 from gswap.swap.embedded.eyes import eyeball_layer, shut_lids
 from gswap.swap.embedded.neck import build_neck
 from gswap.swap.embedded.plan import Inputs, Plan, make_plan
-from gswap.swap.embedded.regions import MOUTH_HULL, Points2, eyes_mask, mouth_mask, oval_mask, skin_mask
+from gswap.swap.embedded.regions import MOUTH_HULL, Points2, bounds_of, eyes_mask, mouth_mask, oval_mask, skin_mask
 from gswap.swap.embedded.relight import relight, shading
 from gswap.swap.embedded.trim import trim
 
+CHANGES = 0.1
+"""How far beyond the new head and the target's head and neck a frame is worked on, face widths."""
 NEGLIGIBLE = 0.02
 """Photos with less weight than this are left out of a cross-fade."""
 OUTLINE_VOTE = 4
@@ -42,6 +53,39 @@ class FrameChoice(TypedDict):
     """The head's photo is seen in a mirror."""
     angle: float
     """Degrees between the head's photo and the frame."""
+
+
+class _Warped(NamedTuple):
+    """One photo as a crop shows it."""
+
+    colour: Float[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w 3"]
+    matte: UInt8[np.ndarray, "h w"]
+
+    def part(self, box: Box) -> _Warped:
+        """Inside a box of the crop."""
+        x0, y0, x1, y1 = box
+        return _Warped(self.colour[y0:y1, x0:x1], self.matte[y0:y1, x0:x1])
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One frame before its head is made, in the crop that will change."""
+
+    crop: Crop
+    geometry: Geometry
+    maps: dict[int, CoarseMap]
+    """To the photos that show the head."""
+    scene: UInt8[np.ndarray, "h w 3"]
+    points: Points2
+    """The target's landmarks."""
+    person: Float[np.ndarray, "h w"]
+    head: Float[np.ndarray, "h w"]
+    neck: Float[np.ndarray, "h w"]
+
+    @property
+    def covered(self) -> Float[np.ndarray, "h w"]:
+        """The target's head and neck."""
+        return np.maximum(self.head, self.neck)
 
 
 @dataclass
@@ -108,36 +152,20 @@ class EmbeddedSwapper:
             InputError: The target's face is not seen in this frame.
         """
         self._require_face(t)
-        plan, cfg, target = self.plan, self.cfg, self.target
-        rgb, plate = target.rgb[t], target.plate[t]
-        h, w = rgb.shape[:2]
-        crop = Crop.around(plan.frames.image[t], cfg.crop, (w, h))
-        corner = np.array([crop.x, crop.y])
-        points_b = plan.frames.image[t] - corner
-        pose = plan.frames.rotation[t], plan.frames.translation[t]
-        geometry = build_geometry(plan.posed.local[t], plan.shell, pose, crop.camera(plan.frames.cameras[t]), cfg.map)
-        points = geometry.points
-        scene = crop.cut(rgb)
-        person, head_b, neck_b = (
-            crop.cut(store[t]).astype(np.float32) / 255 for store in (target.person, target.head, target.neck)
-        )
-        head = self._head(t, geometry, scene, points_b)
-        torso = np.clip(person - np.maximum(head_b, neck_b), 0, 1)
-        head.alpha, head.colour = trim(head.alpha, head.colour, points, torso, plan.long_hair, cfg.trim)
-        size = head.alpha.shape
-        skin_a = skin_mask(points, *size) & (head.alpha > 0.9)
-        skin_b = skin_mask(points_b, *size) & (np.maximum(head_b, neck_b) > 0.5)
-        seen = scene.astype(np.float32)
-        light = [shading(im, m, geometry.face_width, plan.light) for im, m in ((seen, skin_b), (head.colour, skin_a))]
-        face = oval_mask(points, *size)
-        colour = relight(head.colour, plan.gain, light[0] - light[1], face, geometry.face_width, plan.light)
-        neck = build_neck(
-            scene, np.maximum(head_b, neck_b), points_b, (colour, head.alpha, skin_a, points), skin_b, torso
-        )
+        plan, cfg, plate = self.plan, self.cfg, self.target.plate[t]
+        stage = self._stage(t)
+        crop, geometry, points_b = stage.crop, stage.geometry, stage.points
+        head = self._head(t, stage)
+        torso = np.clip(stage.person - stage.covered, 0, 1)
+        head.alpha, head.colour = trim(head.alpha, head.colour, geometry.points, torso, plan.long_hair, cfg.trim)
+        skins = _skins(stage, head)
+        colour = self._lit(stage, head, skins)
+        new_head = (colour, head.alpha, skins[1], geometry.points)
+        neck = build_neck(stage.scene, stage.covered, points_b, new_head, skins[0], torso)
         head_alpha, neck_alpha = head.alpha, neck.alpha
-        keep = kept_torso(person, head_b, points_b, target.long_hair) * (1 - neck.beyond)
+        keep = kept_torso(stage.person, stage.head, points_b, self.target.long_hair) * (1 - neck.beyond)
         if cfg.occluders:
-            front = in_front(head_b, neck_b, person, points_b)
+            front = in_front(stage.head, stage.neck, stage.person, points_b)
             head_alpha, neck_alpha, keep = head_alpha * (1 - front), neck_alpha * (1 - front), np.maximum(keep, front)
         image, behind = stack(
             neck.scene, crop.cut(plate).astype(np.float32), (neck.colour, neck_alpha), (colour, head_alpha), keep
@@ -148,7 +176,7 @@ class EmbeddedSwapper:
         out_image, out_plate = plate.copy(), plate.copy()
         crop.paste(out_image, to_image8(image))
         crop.paste(out_plate, to_image8(behind))
-        masks = np.zeros((3, h, w), np.uint8)
+        masks = np.zeros((3, *plate.shape[:2]), np.uint8)
         masks[2] = 255
         for mask, part in zip(masks, (head_alpha, neck_alpha, trust), strict=True):
             crop.paste(mask, to_mask(part))
@@ -158,90 +186,121 @@ class EmbeddedSwapper:
         if not self.plan.frames.valid[t]:
             raise InputError("Expected the target's face in this frame, found none.", frame=t)
 
+    # ------------------------------------------------------------ the stage
+    def _stage(self, t: int) -> _Stage:
+        """Geometry, coarse maps and the target in the box that holds the new head and the target's."""
+        plan, target = self.plan, self.target
+        rgb = target.rgb[t]
+        crop = Crop.around(plan.frames.image[t], self.cfg.crop, (rgb.shape[1], rgb.shape[0]))
+        pose = plan.frames.rotation[t], plan.frames.translation[t]
+        camera = crop.camera(plan.frames.cameras[t])
+        geometry = build_geometry(plan.posed.local[t], plan.shell, pose, camera, self.cfg.map)
+        maps = {i: coarse_map(geometry, *self._mapping(t, i)) for i, _ in _chosen(plan.choice.base[t])}
+        person, head, neck = (crop.cut(store[t]) for store in (target.person, target.head, target.neck))
+        shown = (np.maximum(head, neck) > 0)[::HALF, ::HALF]
+        for i, coarse in maps.items():
+            shown = shown | (_look_up(plan.photos[i].alpha, coarse.field, cv2.INTER_LINEAR) > 0)
+        box = crop.inner_box(_corners(shown, geometry), CHANGES * geometry.face_width)
+        inner = crop.part(box)
+        x0, y0, x1, y1 = box
+        return _Stage(
+            inner,
+            geometry.crop(box),
+            {i: coarse.crop(box) for i, coarse in maps.items()},
+            inner.cut(rgb),
+            plan.frames.image[t] - [inner.x, inner.y],
+            *(np.divide(mask[y0:y1, x0:x1], 255, dtype=np.float32) for mask in (person, head, neck)),
+        )
+
     # ------------------------------------------------------------ the head
-    def _head(self, t: int, geometry: Geometry, scene: np.ndarray, points_b: Points2) -> _Head:
+    def _head(self, t: int, stage: _Stage) -> _Head:
         """Warp the photos, then merge eyes, lids and mouth into the head."""
-        choice = self.plan.choice
-        whole = (0, 0, scene.shape[1], scene.shape[0])
-        colour, alpha, density = self._blend(t, geometry, whole, choice.base[t], eyes=False)
+        maps = {i: detailed(stage.geometry, coarse) for i, coarse in stage.maps.items()}
+        warped = {i: self._warp(i, mapping) for i, mapping in maps.items()}
+        chosen = _chosen(self.plan.choice.base[t])
+        colour, alpha = _mix([(share, warped[i]) for i, share in chosen])
+        density = np.zeros(stage.geometry.cosine.shape, np.float32)
+        for i, share in chosen:
+            scale = share * stage.geometry.face_width / self.plan.photos[i].face_width
+            density += np.float32(scale) * sampling_density(maps[i][::HALF, ::HALF])
         head = _Head(colour, alpha, density, np.zeros(alpha.shape, np.float32))
-        self._merge_eyes(t, geometry, head, scene, points_b)
-        self._merge_mouth(t, geometry, head, scene, points_b)
+        self._merge_eyes(t, stage, head, warped)
+        self._merge_mouth(t, stage, head, warped)
         return head
 
-    def _blend(self, t: int, geometry: Geometry, box: tuple[int, int, int, int], weights: np.ndarray, eyes: bool):
-        """Photos warped into a box of the crop and averaged: straight colour, alpha, sampling density."""
-        part = geometry.crop(box)
-        chosen = np.flatnonzero(weights > NEGLIGIBLE)
-        shares = weights[chosen] / weights[chosen].sum()
-        outline = shares**OUTLINE_VOTE / (shares**OUTLINE_VOTE).sum()
-        h, w = part.face.face.shape
-        colour = np.zeros((h, w, 3), np.float32)
-        alpha, total = np.zeros((h, w), np.float32), np.zeros((h, w), np.float32)
-        density = np.zeros(part.cosine.shape, np.float32)
-        for share, vote, i in zip(shares, outline, chosen, strict=True):
+    def _lit(self, stage: _Stage, head: _Head, skins: tuple[np.ndarray, np.ndarray]) -> Float[np.ndarray, "h w 3"]:
+        """The head's colours in the scene's light."""
+        light, width = self.plan.light, stage.geometry.face_width
+        pictures = stage.scene.astype(np.float32), head.colour
+        theirs, own = (shading(*one, width, light) for one in zip(pictures, skins, strict=True))
+        face = oval_mask(stage.geometry.points, *head.alpha.shape)
+        return relight(head.colour, self.plan.gain, theirs - own, face, width, light)
+
+    def _warp(self, i: int, mapping: Float[np.ndarray, "h w 2"]) -> _Warped:
+        photo = self.plan.photos[i]
+        return _Warped(
+            _look_up(photo.foreground, mapping, cv2.INTER_CUBIC), _look_up(photo.alpha, mapping, cv2.INTER_LINEAR)
+        )
+
+    def _part(
+        self, t: int, part: Geometry, box: Box, weights: np.ndarray, whole: dict[int, _Warped], *, eyes: bool
+    ) -> Float[np.ndarray, "h w 3"]:
+        """Photos in a box of the crop, averaged; those that show the whole head are cut from that."""
+        pieces = []
+        for i, share in _chosen(weights):
             photo = self.plan.photos[i]
-            mapping = self._map(t, part, int(i))
-            matte = _look_up(photo.alpha, mapping, cv2.INTER_LINEAR)
-            warped = _look_up(photo.foreground, mapping, cv2.INTER_CUBIC)
+            piece = whole[i].part(box) if i in whole else self._warp(i, photo_map(part, *self._mapping(t, i)))
             if eyes:
-                inside, opening = eyeball_layer(part.points, photo.points, (h, w), part.face_width)
-                eyeballs = _look_up(photo.foreground, inside, cv2.INTER_CUBIC)
-                warped = over(eyeballs.astype(np.float32), opening, warped.astype(np.float32))
-            cover = matte.astype(np.float32) * np.float32(share / 255)
-            weight = cover + np.float32(1e-3 * share)  # colours stay defined where no photo covers
-            colour += cv2.multiply(warped, cv2.merge([weight] * 3), dtype=cv2.CV_32F)
-            total += weight
-            alpha += matte.astype(np.float32) * np.float32(vote / 255)
-            scale = geometry.face_width / photo.face_width
-            density += np.float32(share * scale) * sampling_density(mapping)
-        return cv2.divide(colour, cv2.merge([total] * 3)), alpha, density
+                size = (box[3] - box[1], box[2] - box[0])
+                inside, opening = eyeball_layer(part.points, photo.points, size, part.face_width)
+                eyeballs = _look_up(photo.foreground, inside, cv2.INTER_CUBIC).astype(np.float32)
+                piece = piece._replace(colour=over(eyeballs, opening, piece.colour.astype(np.float32)))
+            pieces.append((share, piece))
+        return _mix(pieces)[0]
 
-    def _map(self, t: int, part: Geometry, i: int) -> Float[np.ndarray, "h w 2"]:
-        plan = self.plan
+    def _mapping(self, t: int, i: int):
+        """What :func:`photo_map` wants to know of a photo."""
+        plan, cfg = self.plan, self.cfg.map
         frames, photos = plan.looks
-        aim = photo_points(plan.photos[i], float(frames.gap[t] - photos.gap[i]), plan.borrowed_lids[t], self.cfg.map)
+        aim = photo_points(plan.photos[i], float(frames.gap[t] - photos.gap[i]), plan.borrowed_lids[t], cfg)
         pose = plan.people.rotation[i], plan.people.translation[i]
-        return photo_map(part, plan.photos[i], aim, pose, plan.to_target, self.cfg.map)
+        return plan.photos[i], aim, pose, plan.to_target, cfg
 
-    def _merge_eyes(self, t: int, geometry: Geometry, head: _Head, scene: np.ndarray, points_b: Points2) -> None:
+    def _merge_eyes(self, t: int, stage: _Stage, head: _Head, whole: dict[int, _Warped]) -> None:
         """Eyes and brows from the photo chosen for them; shut lids where no photo shows them."""
-        plan, width = self.plan, geometry.face_width
-        crop = Crop(0, 0, scene.shape[1], scene.shape[0])
+        plan, geometry = self.plan, stage.geometry
+        width = geometry.face_width
         ring = geometry.points[[*EYE_RIGHT, *EYE_LEFT, *BROW_RIGHT, *BROW_LEFT]]
-        box = crop.inner_box(ring, 0.14 * width)
-        patch, _, _ = self._blend(t, geometry, box, plan.choice.eyes[t], eyes=True)
-        x0, y0, x1, y1 = box
-        area = np.s_[y0:y1, x0:x1]
-        points = geometry.points - [x0, y0]
-        mask = eyes_mask(points, y1 - y0, x1 - x0, width)
-        merged = blend_multiband(head.colour[area], patch.astype(np.float32), mask)
+        x0, y0, x1, y1 = box = stage.crop.inner_box(ring, 0.14 * width)
+        area, part = np.s_[y0:y1, x0:x1], geometry.crop(box)
+        patch = self._part(t, part, box, plan.choice.eyes[t], whole, eyes=True)
+        mask = eyes_mask(part.points, y1 - y0, x1 - x0, width)
+        merged = blend_multiband(head.colour[area], patch, mask)
         lids = plan.borrowed_lids[t]
         if lids.max() > 0:
-            donor = scene[area].astype(np.float32)
-            touched = shut_lids(merged, donor, points, points_b - [x0, y0], lids)
+            donor = stage.scene[area].astype(np.float32)
+            touched = shut_lids(merged, donor, part.points, stage.points - [x0, y0], lids)
             head.guessed[area] = np.maximum(head.guessed[area], touched)
         head.colour[area] = np.clip(merged, 0, 255)
 
-    def _merge_mouth(self, t: int, geometry: Geometry, head: _Head, scene: np.ndarray, points_b: Points2) -> None:
+    def _merge_mouth(self, t: int, stage: _Stage, head: _Head, whole: dict[int, _Warped]) -> None:
         """Lips from the photo chosen for the mouth, then what is between them."""
-        plan, width = self.plan, geometry.face_width
-        crop = Crop(0, 0, scene.shape[1], scene.shape[0])
-        x0, y0, x1, y1 = box = crop.inner_box(geometry.points[list(MOUTH_HULL)], 0.2 * width)
-        area = np.s_[y0:y1, x0:x1]
-        points = geometry.points - [x0, y0]
+        plan, geometry = self.plan, stage.geometry
+        width = geometry.face_width
+        x0, y0, x1, y1 = box = stage.crop.inner_box(geometry.points[list(MOUTH_HULL)], 0.2 * width)
+        area, part = np.s_[y0:y1, x0:x1], geometry.crop(box)
         colour = head.colour[area]
         if np.abs(plan.choice.mouth[t] - plan.choice.base[t]).max() > NEGLIGIBLE:
-            patch, _, _ = self._blend(t, geometry, box, plan.choice.mouth[t], eyes=False)
-            mask = mouth_mask(points, y1 - y0, x1 - x0, width)
-            colour = blend_multiband(colour, patch.astype(np.float32), mask)
+            patch = self._part(t, part, box, plan.choice.mouth[t], whole, eyes=False)
+            mask = mouth_mask(part.points, y1 - y0, x1 - x0, width)
+            colour = blend_multiband(colour, patch, mask)
         gap = float(mouth_gap(plan.posed.local[t]))
         amount = mouths.opacity(gap)
         if amount > 0:
-            interior = mouths.Interior(points, (y1 - y0, x1 - x0))
-            picture, guess = self._interior(t, interior, colour, scene, points_b, gap)
+            interior = mouths.Interior(part.points, (y1 - y0, x1 - x0))
+            picture, guess = self._interior(t, interior, colour, stage.scene, stage.points, gap)
             mask = interior.mask(width) * np.float32(amount)
-            colour = colour * (1 - mask[..., None]) + picture * mask[..., None]
+            colour = over(np.asarray(picture, np.float32), mask, colour)
             head.guessed[area] = np.maximum(head.guessed[area], mask * guess)
         head.colour[area] = np.clip(colour, 0, 255)
 
@@ -269,6 +328,42 @@ class EmbeddedSwapper:
                 other = other + np.float32(1 - wide) * mouths.painted(interior, lips, gap, teeth)
             picture = picture + np.float32(1 - share) * other
         return picture, 1 - share
+
+
+def _chosen(weights: Float[np.ndarray, "n"]) -> list[tuple[int, float]]:
+    """Photos that matter, and their shares."""
+    numbers = np.flatnonzero(weights > NEGLIGIBLE)
+    return [(int(i), float(weights[i] / weights[numbers].sum())) for i in numbers]
+
+
+def _mix(pieces: list[tuple[float, _Warped]]) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
+    """Photos averaged: straight colour, alpha."""
+    if len(pieces) == 1:
+        return pieces[0][1].colour.astype(np.float32), np.divide(pieces[0][1].matte, 255, dtype=np.float32)
+    votes = np.array([share for share, _ in pieces]) ** OUTLINE_VOTE
+    size = pieces[0][1].matte.shape
+    colour, alpha, total = (np.zeros(shape, np.float32) for shape in ((*size, 3), size, size))
+    for (share, piece), vote in zip(pieces, votes / votes.sum(), strict=True):
+        cover = piece.matte.astype(np.float32)
+        weight = cover * np.float32(share / 255) + np.float32(1e-3 * share)  # colours stay defined without any photo
+        colour += cv2.multiply(piece.colour, cv2.merge([weight] * 3), dtype=cv2.CV_32F)
+        total += weight
+        alpha += cover * np.float32(vote / 255)
+    return cv2.divide(colour, cv2.merge([total] * 3)), alpha
+
+
+def _skins(stage: _Stage, head: _Head) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
+    """Facial skin of the target and of the new head."""
+    size = head.alpha.shape
+    theirs = skin_mask(stage.points, *size) & (stage.covered > 0.5)
+    return theirs, skin_mask(stage.geometry.points, *size) & (head.alpha > 0.9)
+
+
+def _corners(shown: Bool[np.ndarray, "h2 w2"], geometry: Geometry) -> Float[np.ndarray, "n 2"]:
+    """Points of a crop around what is shown at half resolution, and around the face."""
+    box = bounds_of(shown, 1)
+    shown_corners = np.zeros((0, 2)) if box is None else np.reshape(box, (2, 2)) * float(HALF)
+    return np.vstack([shown_corners, geometry.points[:468]])
 
 
 def _look_up(image: np.ndarray, mapping: Float[np.ndarray, "h w 2"], interpolation: int) -> np.ndarray:

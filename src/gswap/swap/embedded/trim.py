@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 
 from gswap.foundation.imaging import blur, disc, largest_component
 from gswap.swap.config import TrimConfig
-from gswap.swap.embedded.regions import FaceRuler, Points2, Turn, nearest_known, oval_mask, skin_mask
+from gswap.swap.embedded.regions import FaceRuler, Points2, Turn, bounds_of, nearest_known, oval_mask, skin_mask
 
 HALF = 2
 """Fields of this module are computed at half the resolution."""
@@ -27,6 +27,8 @@ STRAY = 0.03
 """What is left below the jaw this far from the rest of the head is a scrap of the photo's neck, face widths."""
 HAZE = 0.4
 """Matte below which a skin edge is taken for background."""
+NEIGHBOURHOOD = 0.1
+"""How far from the rim around jaw and ears a colour further inside is looked for, face widths."""
 NECK_HALF_WIDTH = 0.9
 """Long hair: skin further from the axis than this is not neck, face widths."""
 
@@ -124,11 +126,12 @@ def _collar(lab, skin, height, distance, beyond, cfg: TrimConfig) -> Bool[np.nda
     """
     middle, spread = _skin_stats(lab, skin)
     chroma = float(np.linalg.norm(middle[1:] - 128))
-    away = np.linalg.norm(lab[..., 1:] - middle[1:], axis=-1)
+    light, a, b = cv2.split(lab)
+    away = np.hypot(a - middle[1], b - middle[2])
     tolerance = max(CHROMA_FLOOR, 0.8 * float(np.hypot(*spread[1:])))
     outside = distance > 0.5
-    low = (height < cfg.short_height) & ((away > max(0.45 * chroma, tolerance)) | (lab[..., 0] < middle[0] - DARKER))
-    tuft = (height < cfg.tuft_height) & (away > max(0.38 * chroma, tolerance)) & (lab[..., 0] > middle[0] - 25)
+    low = (height < cfg.short_height) & ((away > max(0.45 * chroma, tolerance)) | (light < middle[0] - DARKER))
+    tuft = (height < cfg.tuft_height) & (away > max(0.38 * chroma, tolerance)) & (light > middle[0] - 25)
     odd = (low | tuft) & outside
     labels = cv2.connectedComponents((odd | beyond).astype(np.uint8))[1]
     joined = np.unique(labels[beyond])
@@ -140,7 +143,8 @@ def _neck_skin(lab, skin, lateral) -> Float[np.ndarray, "h w"]:
     """Face and neck skin as one connected, closed area."""
     pixels = lab[skin] if skin.any() else lab.reshape(-1, 3)
     middle, spread = pixels.mean(0), pixels.std(0) + np.array([25, 4, 4])
-    like = ((((lab - middle) / spread) ** 2).sum(-1) < 9) & (lateral < NECK_HALF_WIDTH)
+    away = sum(((c - m) / s) ** 2 for c, m, s in zip(cv2.split(lab), middle, spread, strict=True))
+    like = (away < 9) & (lateral < NECK_HALF_WIDTH)
     opened = cv2.morphologyEx(like.astype(np.uint8), cv2.MORPH_OPEN, disc(4))
     return cv2.morphologyEx(largest_component(opened).astype(np.uint8), cv2.MORPH_CLOSE, disc(5)).astype(np.float32)
 
@@ -148,16 +152,19 @@ def _neck_skin(lab, skin, lateral) -> Float[np.ndarray, "h w"]:
 def _defringe(alpha, colour, points: Points2, cfg: TrimConfig) -> Float[np.ndarray, "h w 3"]:
     """Colours of the matte's rim around jaw and ears, taken from the nearest pixel further inside."""
     ruler = FaceRuler.of(points)
-    h, w = alpha.shape
-    height, _ = ruler.axes(h, w)
+    height = ruler.heights(*alpha.shape)
     zone = np.clip((cfg.tuft_height + 0.05 - height) / 0.1, 0, 1) * np.clip(height / 0.06, 0, 1)
-    core = cv2.erode((alpha > 0.98).astype(np.uint8), disc(cfg.defringe * ruler.width)) > 0
-    rim = ~core & (alpha > 0) & (zone > 0)
+    box = bounds_of((zone > 0) & (alpha > 0), NEIGHBOURHOOD * ruler.width)
+    if box is None:
+        return colour
+    area = np.s_[box[1] : box[3], box[0] : box[2]]
+    core = cv2.erode((alpha[area] > 0.98).astype(np.uint8), disc(cfg.defringe * ruler.width)) > 0
+    rim = ~core & (alpha[area] > 0) & (zone[area] > 0)
     if not rim.any() or not core.any():
         return colour
     _, nearest = nearest_known((~core).astype(np.uint8))
-    inside = blur(colour, 0.008 * ruler.width)[core]
-    weight = zone[rim][:, None]
+    inside = blur(colour[area], 0.008 * ruler.width).reshape(-1, 3)[nearest[rim]]
+    weight = zone[area][rim][:, None]
     out = colour.copy()
-    out[rim] = colour[rim] * (1 - weight) + inside[nearest[rim]] * weight
+    out[area][rim] = colour[area][rim] * (1 - weight) + inside * weight
     return out
