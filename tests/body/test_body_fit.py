@@ -217,8 +217,9 @@ def test_common_errors_are_weighed_by_the_inverse_covariance(shipped, truth, fac
     obs = Observations(faces.landmarks[:1, :, :2], np.ones(1), np.array([FOCAL]), np.array([SIZE]) / 2)
     line = linearise(lm, shape, states, obs, 0)
     covariance = np.diag(1 / line.weight) + line.modes @ line.modes.T
-    expected = np.linalg.solve(covariance, line.jacobian)
-    np.testing.assert_allclose(line.informed(line.jacobian), expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+    expected = line.jacobian.T @ np.linalg.solve(covariance, line.jacobian)
+    found = line.precision.gram(line.jacobian)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
     common = line.modes @ (line.modes.T @ np.linalg.solve(covariance, line.residual))
     np.testing.assert_allclose(line.explained(), common, atol=1e-9)
 
