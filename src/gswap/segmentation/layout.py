@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gswap.foundation.imaging import fill_polygon
-from gswap.foundation.landmarks import CHIN, FOREHEAD_TOP, OVAL, face_width
+from gswap.foundation.landmarks import CHIN, EYE_CORNERS_OUTER, FOREHEAD_TOP, OVAL, face_width
 from gswap.foundation.protocols import BodyModel
 from gswap.foundation.raster import rasterize_mesh
 from gswap.foundation.types import Camera, PosedMesh, RgbImage, SoftMask
@@ -126,7 +126,7 @@ def face_axes(
 
 def yaw_degrees(landmarks: Float[np.ndarray, "478 3"]) -> float:
     """How far the face is turned sideways, from the depth of the outer eye corners."""
-    right, left = landmarks[33], landmarks[263]
+    right, left = landmarks[list(EYE_CORNERS_OUTER)]
     return float(np.degrees(np.arctan2(left[2] - right[2], np.hypot(*(left - right)[:2]))))
 
 

@@ -27,6 +27,7 @@ from gswap.foundation.landmarks import (
     LIPS_OUTER,
     OVAL,
     RIGID,
+    eye_distance,
     lid_opening,
     mouth_gap,
 )
@@ -67,7 +68,7 @@ class Similarity:
 def near(points: Float[np.ndarray, "n d"], chosen: list[int], reach: float) -> Float[np.ndarray, "n"]:
     """1 at the chosen points, falling linearly to 0 at ``reach`` eye distances, in the face plane."""
     flat = points[:, :2]
-    unit = np.linalg.norm(flat[33] - flat[263])
+    unit = eye_distance(flat)
     distance = np.linalg.norm(flat[:, None] - flat[None, chosen], axis=-1).min(1)
     return np.clip(1 - distance / (reach * unit), 0, 1)
 
@@ -210,7 +211,7 @@ def carry_skin(posed: Points, before: Float[np.ndarray, "t 20 3"], face: Face) -
         face: A face at rest, in which distances are taken.
     """
     moved = posed[:, LIPS_OUTER] - before
-    flat, unit = face[:468, :2], np.linalg.norm(face[33, :2] - face[263, :2])
+    flat, unit = face[:468, :2], eye_distance(face[:, :2])
     distance = np.linalg.norm(flat[:, None] - flat[None, LIPS_OUTER], axis=-1) / unit
     share = np.exp(-((distance / SKIN_SPREAD) ** 2)) + 1e-9
     share *= (np.clip(1 - distance.min(1) / SKIN_REACH, 0, 1) / share.sum(1))[:, None]
@@ -225,7 +226,7 @@ def _unfold_skin(posed: Points, face: Face) -> None:
 
     Detectors read lips and skin by separate networks; in wide mouths the one lies over the other, and the map folds.
     """
-    outline, unit = list(LIPS_OUTER), np.linalg.norm(face[33, :2] - face[263, :2])
+    outline, unit = list(LIPS_OUTER), eye_distance(face[:, :2])
     a, b = face[outline, :2], face[np.roll(outline, -1), :2]
     along = b - a
     place = np.einsum("vkc,kc->vk", face[:468, None, :2] - a, along) / (along**2).sum(-1)
@@ -243,7 +244,7 @@ def _unfold_skin(posed: Points, face: Face) -> None:
     out /= np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-9)
     out *= np.sign(((foot - posed[:, outline, :2].mean(1)[:, None]) * out).sum(-1, keepdims=True))
     wanted = SKIN_KEPT * margin[skin] * (1 - margin[skin] / SKIN_MARGIN)
-    width = np.linalg.norm(posed[:, 33, :2] - posed[:, 263, :2], axis=-1)[:, None]
+    width = eye_distance(posed[..., :2])[:, None]
     missing = np.maximum(wanted * width - ((posed[:, skin, :2] - foot) * out).sum(-1), 0)
     posed[:, skin, :2] += missing[..., None] * out
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.ndimage import gaussian_filter1d
 
-from gswap.foundation.landmarks import CHIN, LIPS_OUTER
+from gswap.foundation.landmarks import CHIN, EYE_CORNERS_OUTER, LIPS_OUTER
 from gswap.swap.config import SelectConfig
 from gswap.swap.embedded.lift import Lifted, Points
 from gswap.swap.embedded.retarget import Face, Similarity, eye_region, near
@@ -21,6 +21,7 @@ SHOWS_TEETH_GAP = 0.03
 """Mouth gap of a photo, in eye distances, above which it may show teeth."""
 BARED = 0.06
 """Share of teeth in the mouth that counts as showing none."""
+CHIN_TIP = (CHIN, 377, 148)
 IRIS_WEIGHT = 0.8
 """Extra weight of each iris point against one point of the lids."""
 
@@ -132,10 +133,10 @@ def choose(
     """
     angle = views.angle
     count, n = angle.shape
-    unit = float(np.linalg.norm(neutral[33] - neutral[263]))
+    unit = float(np.linalg.norm(np.subtract(*neutral[list(EYE_CORNERS_OUTER)])))
     eye_weight = eye_region(neutral)
     eye_weight[468:] += IRIS_WEIGHT
-    mouth_weight = near(neutral, [*LIPS_OUTER, CHIN, 377, 148], 0.15)
+    mouth_weight = near(neutral, [*LIPS_OUTER, *CHIN_TIP], 0.15)
     eyes = _distances(posed, photos, eye_weight, unit)
     mouth = _distances(posed, photos, mouth_weight, unit)
     whole = _distances(posed, photos, np.ones(478), unit)
