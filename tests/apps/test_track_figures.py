@@ -66,7 +66,7 @@ def test_a_perfect_track_has_no_errors():
         marks.append(900 * points[:, :2] / points[:, 2:] + 256)
     found = figures.pose_figures(model, truth, truth, np.array(marks))
     assert found.yaw == pytest.approx(np.degrees([-0.3, 0.9]), abs=1)
-    for name in ("rotation", "jaw", "jaw_line", "lids", "lips", "ears", "skull", "gaze"):
+    for name in ("rotation", "jaw", "jaw_line", "marked", "lids", "lips", "ears", "skull", "gaze"):
         assert np.abs(getattr(found, name)).max() < 1e-3, name
     ours, mean = figures.shape_errors(model, truth.shape, truth.shape)
     assert ours == pytest.approx(0, abs=1e-6) and mean == pytest.approx(0, abs=1e-6)

@@ -40,6 +40,7 @@ BOUNDS: dict[str, tuple[float, float, bool]] = {
     "rotation, median, degrees": (2.0, 1.0, True),
     "rotation, 95 %, degrees": (5.0, 3.0, True),
     "face shape, mm": (2.0, 2.0, True),
+    "jaw, lids and lips, % of the eye distance": (1.5, 1.0, True),
     "jaw, % of the eye distance": (1.5, 1.0, True),
     "lids, % of the eye distance": (1.5, 1.0, True),
     "lips, % of the eye distance": (1.5, 1.0, True),
@@ -318,6 +319,7 @@ def _pose_summary(pose: PoseFigures, where: np.ndarray) -> dict[str, float]:
     return {
         "rotation, median, degrees": float(np.median(turn)),
         "rotation, 95 %, degrees": float(np.percentile(turn, 95)),
+        "jaw, lids and lips, % of the eye distance": mean("marked", 100),
         "jaw, % of the eye distance": mean("jaw", 100),
         "jaw, across its line, %": mean("jaw_line", 100),
         "lids, % of the eye distance": mean("lids", 100),

@@ -43,6 +43,8 @@ class PoseFigures:
     jaw: Float[np.ndarray, "t"]
     jaw_line: Float[np.ndarray, "t"]
     """Distance of the jaw's line from the true one, wherever along it the landmarks are."""
+    marked: Float[np.ndarray, "t"]
+    """Mean over the landmarks of jaw, lids and lips."""
     lids: Float[np.ndarray, "t"]
     lips: Float[np.ndarray, "t"]
     """Shares of the eye distance, as are jaw, lids and the next two."""
@@ -85,6 +87,7 @@ def pose_figures(
         off = np.linalg.norm(seen - marks[t], axis=-1) / unit
         for name, group in (("jaw", JAW), ("lids", LIDS), ("lips", LIPS)):
             columns[name][t] = off[list(group)].mean()
+        columns["marked"][t] = off[[*JAW, *LIDS, *LIPS]].mean()
         columns["jaw_line"][t] = line_distance(seen[list(JAW)], marks[t, list(JAW)]) / unit
         ear = project(mesh[ears], guess) - project(true_mesh[ears], camera)
         columns["ears"][t] = np.linalg.norm(ear, axis=-1).mean() / unit
