@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from gswap.foundation import imaging
 
@@ -34,6 +35,21 @@ def test_smooth_fill_reaches_across_a_whole_empty_half():
     hole = np.zeros((40, 40), bool)
     hole[:, 8:] = True
     assert np.abs(imaging.smooth_fill(image, hole, smoothing=4, coarsest=1) - 90).max() < 1
+
+
+@pytest.mark.parametrize(("known", "coarsest"), [(np.s_[:, :8], 1), (np.s_[:, :8], 3), (np.s_[:1], 3)])
+def test_smooth_fill_is_never_black_far_from_what_is_known(known, coarsest):
+    """In a long strip, and in the middle of a ring, cells of a small top are all hole."""
+    for shape in ((8, 64), (64, 8), (96, 96)):
+        hole = np.ones(shape, bool)
+        hole[known] = False
+        assert np.abs(imaging.smooth_fill(np.full((*shape, 3), 90, np.float32), hole, 4, coarsest) - 90).max() < 1
+    hole = np.pad(np.ones((76, 76), bool), 10)
+    assert np.abs(imaging.smooth_fill(np.full((96, 96, 3), 90, np.float32), hole) - 90).max() < 1
+
+
+def test_smooth_fill_of_nothing_known_is_black():
+    assert not imaging.smooth_fill(np.full((9, 20, 3), 90, np.float32), np.ones((9, 20), bool)).any()
 
 
 def test_a_wide_blur_is_the_blur():

@@ -81,12 +81,12 @@ def smooth_fill(image: FloatImage, hole: np.ndarray, smoothing: int = 12, coarse
         image: float32 ``(h, w, c)``.
         hole: Boolean ``(h, w)``.
         smoothing: Number of blur passes that remove the pyramid's blocks.
-        coarsest: Side of the pyramid's top, pixels; cells of it that are all hole are black.
+        coarsest: Side of the pyramid's top, pixels; smaller where a cell of it would be all hole, and black.
     """
     weight = (~hole).astype(np.float32)
     level = image.astype(np.float32) * weight[..., None]
     pyramid = [(level, weight)]
-    while min(weight.shape) > coarsest:
+    while min(weight.shape) > coarsest or (max(weight.shape) > 1 and not weight.all()):
         half = ((level.shape[1] + 1) // 2, (level.shape[0] + 1) // 2)
         level = cv2.resize(level, half, interpolation=cv2.INTER_AREA).reshape(half[1], half[0], -1)
         weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
