@@ -22,10 +22,12 @@ from gswap.foundation.landmarks import (
 )
 from gswap.foundation.types import Shot, Window
 from gswap.swap.config import MapConfig, RetargetConfig
+from gswap.swap.embedded.compose import GRID, Crop, stack, to_image8, to_mask
 from gswap.swap.embedded.densemap import build_geometry, hair_shell, photo_map
 from gswap.swap.embedded.lift import landmark_points, leaders, lift, smooth_in_shots, valid_runs
 from gswap.swap.embedded.photos import ready_photos
 from gswap.swap.embedded.plan import _skull
+from gswap.swap.embedded.regions import bounds, bounds_of, extend_nearest, nearest_known, skin_mask
 from gswap.swap.embedded.retarget import Similarity, align, neutral_face, retarget
 
 CFG = RetargetConfig()
@@ -232,3 +234,60 @@ def test_the_map_of_a_picture_onto_itself_is_the_identity(model, clip):
     y, x = np.mgrid[: camera.height, : camera.width] + 0.5
     wrong = np.abs(mapping - np.stack([x, y], -1))[1:-1, 1:-1]
     assert wrong.max() < 0.05
+
+
+def test_boxes_stay_in_the_image():
+    points = np.array([[3.2, 5.0], [8.5, 9.1]])
+    assert bounds(points, 2, (40, 30)) == (1, 3, 11, 12)
+    assert bounds(points, 9, (12, 30)) == (0, 0, 12, 19)
+    x0, y0, x1, y1 = bounds(points + 100, 2, (40, 30))
+    assert (x0, y0) == (x1, y1) == (40, 30)
+    mask = np.zeros((30, 40))
+    assert bounds_of(mask, 3) is None
+    mask[0, 39] = mask[4, 30] = 1e-3
+    assert bounds_of(mask, 0) == (30, 0, 40, 5) and bounds_of(mask, 1.5) == (28, 0, 40, 7)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (-300, -300), (300, 300), (-300, 20), (47, 31)])
+def test_inner_boxes_hold_the_points_that_the_crop_holds(place):
+    crop = Crop(5, 7, 48, 32)
+    points = np.array([[0.0, 0], [10, 6]]) + place
+    x0, y0, x1, y1 = crop.inner_box(points, 3)
+    assert 0 <= x0 < x1 <= 48 and 0 <= y0 < y1 <= 32
+    assert not any(side % GRID for side in (x0, y0, x1, y1))
+    inside = points[((points >= 0) & (points < (48, 32))).all(1)]
+    assert ((inside >= (x0, y0)) & (inside < (x1, y1))).all()
+    part = crop.part((x0, y0, x1, y1))
+    image = np.random.default_rng(0).integers(0, 255, (60, 70), np.uint8)
+    assert np.array_equal(part.cut(image), crop.cut(image)[y0:y1, x0:x1])
+
+
+def test_layers_lie_over_each_other_and_are_rounded():
+    grey, none = np.full((6, 8, 3), 40, np.float32), np.zeros((6, 8), np.float32)
+    half = none.copy()
+    half[2:4, 3:5] = 0.5
+    faint = np.full((6, 8), 1e-3, np.float32)
+    image, behind = stack(grey, 2 * grey, (4 * grey, half), (0 * grey, faint), none)
+    assert (behind == 80).all() and (image[half > 0] == 120).all() and (image[half == 0] == 80).all()
+    image, behind = stack(grey, 2 * grey, (grey, none), (grey, none), 0 * none + 1)
+    assert (behind == 40).all() and np.array_equal(image, behind) and image is not behind
+    assert to_mask(np.array([[-0.3, 0.001, 0.5, 0.999, 1.4]], np.float32)).tolist() == [[0, 0, 128, 255, 255]]
+    assert to_image8(np.array([[-4, 0.4, 0.6, 254.6, 300]], np.float32)).tolist() == [[0, 0, 1, 255, 255]]
+
+
+def test_the_nearest_known_pixel_is_told_by_its_index():
+    known = np.zeros((5, 9), bool)
+    known[1, 1] = known[4, 7] = True
+    distance, nearest = nearest_known((~known).astype(np.uint8))
+    assert nearest[0, 0] == 10 and nearest[4, 8] == 4 * 9 + 7 and distance[1, 1] == 0 and distance[1, 3] == 2
+    values = np.arange(45.0).reshape(5, 9, 1)
+    assert np.array_equal(extend_nearest(values, known)[..., 0], nearest)
+
+
+def test_a_face_at_the_images_border_has_the_skin_that_is_seen(clip):
+    points = clip.faces.landmarks[0][:, :2].astype(np.float64)
+    wide = skin_mask(points + 200, 640, 640)
+    assert wide.any()
+    for left, top in ((200 + int(points[1, 0]), 200), (200, 200 + int(points[13, 1])), (200, 0), (0, 200)):
+        assert np.array_equal(skin_mask(points + 200 - [left, top], 640 - top, 640 - left), wide[top:, left:])
+    assert not skin_mask(points + 2000, 64, 64).any()

@@ -78,10 +78,13 @@ class Crop:
         return Crop(self.x + x0, self.y + y0, x1 - x0, y1 - y0)
 
     def inner_box(self, points: Float[np.ndarray, "n 2"], margin: float) -> Box:
-        """Box of multiples of :data:`GRID` inside the crop around some points of the crop, with a margin in pixels."""
+        """Box of multiples of :data:`GRID` inside the crop around some points of the crop, with a margin in pixels.
+
+        At least one multiple large: where all points lie beyond the crop, at its nearest border.
+        """
         low = np.clip(np.floor((points.min(0) - margin) / GRID), 0, None).astype(int) * GRID
         high = np.ceil((points.max(0) + margin) / GRID).astype(int) * GRID
-        high = np.minimum(high, [self.width, self.height])
+        high = np.clip(high, GRID, [self.width, self.height])
         low = np.minimum(low, high - GRID)
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
