@@ -9,7 +9,7 @@ import pytest
 from swap_scenes import SIZE
 
 from gswap.foundation.errors import InputError, MissingInputError
-from gswap.foundation.types import Shot
+from gswap.foundation.types import Shot, TargetSet, Window
 from gswap.swap.baselines.warp import WarpSwapper
 from gswap.swap.config import SwapConfig
 from gswap.swap.embedded.regions import oval_mask
@@ -41,6 +41,25 @@ def crossed(model, clip, people):
 def test_the_target_frame_as_photo_gives_the_frame_back(model, clip, t):
     frame = make(model, clip, clip.pick([t])).frame(t)
     assert psnr(frame.rgb, clip.rgb[t], face_area(clip, t)) >= 35
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [(1, 1, 224, 223), (112, 0, 224, 224), (0, 0, 224, 165), (0, 172, 224, 224), (0, 0, 75, 224)],
+)
+def test_what_the_window_cuts_off_is_not_missed(model, clip, people, shown):
+    """A face half beside the window, without its mouth, without its eyes, a sliver of it."""
+    x0, y0, x1, y1 = shown
+    window = Window(np.full(8, x0), np.full(8, y0), x1 - x0, y1 - y0)
+    stores = (clip.rgb, clip.head, clip.neck, clip.person, clip.plate)
+    target = TargetSet(window, *([np.ascontiguousarray(image[y0:y1, x0:x1]) for image in store] for store in stores))
+    photos = people.photos(), people.faces, people.body
+    swapper = EmbeddedSwapper(target, clip.faces, clip.body, *photos, model)
+    whole = make(model, clip, people).frame(3)
+    frame = swapper.frame(3)
+    assert frame.rgb.shape == (y1 - y0, x1 - x0, 3)
+    solid = whole.head[y0:y1, x0:x1] > 250
+    assert (frame.head[solid] > 250).sum() >= 0.9 * solid.sum()
 
 
 def test_all_frames_as_photos_give_the_clip_back(model, clip):

@@ -295,11 +295,10 @@ class EmbeddedSwapper:
             mask = mouth_mask(part.points, y1 - y0, x1 - x0, width)
             colour = blend_multiband(colour, patch, mask)
         gap = float(mouth_gap(plan.posed.local[t]))
-        amount = mouths.opacity(gap)
-        if amount > 0:
-            interior = mouths.Interior(part.points, (y1 - y0, x1 - x0))
+        interior = mouths.Interior(part.points, (y1 - y0, x1 - x0))
+        mask = interior.mask(width) * np.float32(mouths.opacity(gap))
+        if mask.any():  # the mouth is open, and in the picture
             picture, guess = self._interior(t, interior, colour, stage.scene, stage.points, gap)
-            mask = interior.mask(width) * np.float32(amount)
             colour = over(np.asarray(picture, np.float32), mask, colour)
             head.guessed[area] = np.maximum(head.guessed[area], mask * guess)
         head.colour[area] = np.clip(colour, 0, 255)
