@@ -15,6 +15,7 @@ from gswap.people.render import render
 from gswap.people.scene import make_scene
 from gswap.perception.adapters.mediapipe import Detection
 from gswap.perception.clip import (
+    IDENTITY_SPACING,
     Person,
     _bridge,
     _continued,
@@ -117,6 +118,32 @@ def test_a_short_gap_is_bridged_and_a_long_one_is_not(one):
     assert short.valid.all() and short.bridged.tolist() == [False, False, True, False, False]
     long = track([images[0], images[1], *[hidden(one[2])] * (CFG.max_bridge + 1), images[2]])
     assert long.valid.tolist() == [True, True, *[False] * (CFG.max_bridge + 1), True]
+
+
+def test_identities_are_read_now_and_then_and_not_missed_with_a_frame(one):
+    """The first frame shows no face although one is expected there: the second is read, and the one 15 later."""
+    good = one[0].rgb
+    images = [np.full_like(good, (200, 220, 60)), *[good] * (IDENTITY_SPACING + 2)]
+    count, shots = len(images), whole(images)
+    [person] = find_people(lambda: [good], 1, (Shot(0, 1),), CFG)
+    person = Person(np.repeat(person.boxes, count, 0), None)
+    read = []
+
+    def counted(image, points):
+        read.append(points)
+        return np.ones(3)
+
+    faces = follow(
+        lambda: images,
+        person,
+        size=good.shape[1::-1],
+        shots=shots,
+        duplicate=np.zeros(count, bool),
+        cfg=CFG,
+        embed=counted,
+    )
+    assert not faces.valid[0]
+    assert np.flatnonzero(np.isfinite(faces.embedding[:, 0])).tolist() == [1, 1 + IDENTITY_SPACING] and len(read) == 2
 
 
 def test_no_face_is_imagined_in_an_insert(one):

@@ -271,8 +271,7 @@ def follow(
     head = np.full((count, len(finder.ear), 2), np.nan)
     ears = np.zeros((count, 2))
     starts = {shot.start for shot in shots}
-    spacing = max(IDENTITY_SPACING, count // cfg.embeddings)
-    wanted = set(np.flatnonzero(np.isfinite(boxes[:, 0]))[::spacing].tolist())
+    spacing, due = max(IDENTITY_SPACING, count // cfg.embeddings), 0
     with FaceMesh(video=True) as mesh, FaceMesh(video=False) as still, Shoulders() as find_shoulders:
         for t, image in enumerate(frames()):
             if t in starts and t > 0:
@@ -289,8 +288,8 @@ def follow(
                     confidence[t] = score
                     focus[t] = sharpness(image, points)
                     head[t], ears[t] = find_head_points(image, points, finder)
-                    if t in wanted:
-                        identities[t] = embed(image, points)
+                    if t >= due:
+                        identities[t], due = embed(image, points), t + spacing
                 if t % cfg.shoulder_stride == 0 or t in starts:
                     shoulders[t] = find_shoulders(image, (x, y), face)
             progress(t + 1, count, "landmarks")

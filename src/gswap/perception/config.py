@@ -22,7 +22,7 @@ class PerceptionConfig:
     shoulder_stride: int = 4
     """The shoulders are looked for in every n-th frame and interpolated between."""
     embeddings: int = 12
-    """How many frames of a clip get an identity embedding."""
+    """About how many frames of a long clip get an identity embedding; of a short one every 15th."""
     same_person: float = 0.48
     """Largest identity distance at which two tracks are taken for one person."""
     min_presence: float = 0.1
