@@ -1,7 +1,8 @@
-"""Where ears, skull and jaw are that no shape of the body has: the fit's constant residuals, spread over the skin.
+"""How far ears, skull and jaw are found from where any shape of the body has them: the fit's mean residuals as offsets.
 
 The fit weighs the head's points as evidence for the pose and for a few shape parameters. An ear that stands off, or a
-jaw that is no mixture of the model's, remains as a residual that is the same in all images, and moves the surface.
+jaw that is no mixture of the model's, remains as a residual that is the same in all images. The offsets move the
+surface (``offsets``). What the fit takes for the finder's errors on this person is not taken out of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Spread the landmarks' free offsets over the skin: the smoothest field along the surface that honours them."""
+"""Spread offsets of landmarks and of the head's points over the skin: the smoothest fields along the surface."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gswap.foundation.landmarks import OVAL
 from gswap.foundation.protocols import BodyModel
 
 DATA_WEIGHT = 2.0
-"""Pull of a landmark against the field's bending; small enough that neighbouring landmarks are averaged a little."""
+"""Pull of a point against the field's bending; small enough that neighbouring points are averaged a little."""
 REACH = 0.04
-"""Metres beyond the landmarks over which the field fades out."""
+"""Metres beyond the points over which the field fades out."""
 
 
 def spread_offsets(
@@ -43,7 +43,7 @@ def spread_offsets(
     out = np.zeros_like(vertices)
     marks = slice(0, SKIN_COUNT)
     out[skin] = surface.field(model.landmark_triangles[marks], model.landmark_barycentric[marks], face.offsets)
-    if head is not None and model.head_points is not None:
+    if head is not None and model.head_points is not None and head.any():
         points = model.head_points
         outer = np.flatnonzero((points.landmark < 0) | np.isin(points.landmark, OVAL))
         inner = np.setdiff1d(np.arange(SKIN_COUNT), OVAL)
