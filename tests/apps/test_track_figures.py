@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gswap.apps.bench import track_figures as figures
+from gswap.apps.bench.track import BOUNDS, _with_bound
 from gswap.body.models import load_body
 from gswap.foundation.geometry import matrix_to_rotvec, rotvec_to_matrix
 from gswap.foundation.types import BodyTrack
@@ -70,6 +71,15 @@ def test_a_perfect_track_has_no_errors():
         assert np.abs(getattr(found, name)).max() < 1e-3, name
     ours, mean = figures.shape_errors(model, truth.shape, truth.shape)
     assert ours == pytest.approx(0, abs=1e-6) and mean == pytest.approx(0, abs=1e-6)
+
+
+def test_verdicts_on_the_bounds():
+    name = "rotation, median, degrees"
+    must, goal, small = BOUNDS[name]
+    assert small and goal < must
+    words = [str(_with_bound(name, value)).split(": ")[-1] for value in (goal, must, 1.01 * must, np.nan, np.inf)]
+    assert words == ["goal", "must", "missed", "not measured", "not measured"]
+    assert _with_bound("something else", 3.0) == 3.0
 
 
 def test_a_line_moved_along_itself_is_nearer_than_its_points():

@@ -51,6 +51,16 @@ def test_every_setting_counts():
             assert (fingerprint(changed) != base) == counts, f"{stage.name}.{entry.name}"
 
 
+def test_what_changes_no_result_does_not_count():
+    @dataclass(frozen=True)
+    class C:
+        x: int = 1
+        memory: int = dataclasses.field(default=1, metadata={"result": False})
+
+    assert canonical(C(memory=2)) == {"type": "C", "x": 1}
+    assert fingerprint([C(memory=2)]) == fingerprint([C()]) != fingerprint([C(2)])
+
+
 def test_what_has_no_canonical_form_is_refused():
     with pytest.raises(TypeError):
         canonical(object())
