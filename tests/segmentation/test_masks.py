@@ -12,6 +12,7 @@ import pytest
 
 from gswap.body.models import load_body
 from gswap.foundation.errors import InputError
+from gswap.foundation.raster import rasterize_mesh
 from gswap.foundation.types import FaceTrack
 from gswap.people.clips import join_tracks
 from gswap.people.motion import MotionConfig, make_motion
@@ -21,10 +22,21 @@ from gswap.people.scene import make_scene
 from gswap.segmentation.adapters.user import with_user_head
 from gswap.segmentation.colors import BACKGROUND, SKIN, ColorCounts, lab_bins
 from gswap.segmentation.config import MaskConfig, SegmentationConfig
-from gswap.segmentation.layout import Sample, face_unit, resting_chin, yaw_degrees
-from gswap.segmentation.masks import HeadSegmenter, Previous
+from gswap.segmentation.layout import (
+    NOTHING,
+    Crop,
+    Sample,
+    _parts_seen,
+    face_parts,
+    face_unit,
+    lay_out,
+    resting_chin,
+    yaw_degrees,
+)
+from gswap.segmentation.masks import HeadSegmenter, Previous, _soften
 from gswap.segmentation.person import person_around
 from gswap.segmentation.photos import prepare_photos
+from gswap.segmentation.prior import label_prior, skin_share
 
 SIZE = 224
 MODEL = load_body("anny")
@@ -124,6 +136,63 @@ def test_yaw_is_that_of_the_landmarks():
     angle = np.radians(30)
     points[33], points[263] = (0, 0, 0), (np.cos(angle), 0, np.sin(angle))
     assert yaw_degrees(points) == pytest.approx(30)
+
+
+@pytest.mark.parametrize("size", [(64, 48), (63, 48), (64, 47), (61, 33), (9, 8)])
+def test_the_prior_is_a_probability_at_every_size(size):
+    """It is smooth and made of every other pixel, also where rows or columns are odd."""
+    _, samples = clip("short", 300)
+    layout = lay_out(samples[0], MODEL, face_parts(MODEL), 112)
+    part = {
+        name: getattr(layout, name)[20 : 20 + size[0], 30 : 30 + size[1]] for name in ("height", "side", "face", "part")
+    }
+    layout = replace(layout, **part)
+    coarse = layout.every_other()
+    assert coarse.height.shape == coarse.part.shape == (-(-size[0] // 2), -(-size[1] // 2))
+    assert np.array_equal(coarse.side, layout.side[::2, ::2]) and coarse.unit == layout.unit / 2
+    for long_hair in (False, True):
+        prior = label_prior(layout, long_hair)
+        assert prior.shape == (4, *size) and prior.min() >= 0
+        np.testing.assert_allclose(prior.sum(0), 1, atol=1e-5)
+    share = skin_share(layout)
+    assert share.shape == size and 0 <= share.min() and share.max() <= 1
+
+
+def test_parts_are_drawn_in_every_other_row_and_column():
+    _, samples = clip("short", 300)
+    sample, parts = samples[0], face_parts(MODEL)
+    for width, height in ((SIZE, SIZE), (SIZE - 1, SIZE - 3)):
+        camera = replace(sample.camera, width=width, height=height)
+        seen = rasterize_mesh(sample.mesh.vertices, MODEL.faces, camera).face
+        whole = np.where(seen >= 0, parts[seen], NOTHING)
+        found = _parts_seen(sample.mesh, MODEL, parts, camera)
+        assert found.shape == (height, width)
+        assert (found[::2, ::2] == whole[::2, ::2]).mean() > 0.999
+        assert np.array_equal(found[1::2], found[: 2 * (height // 2) : 2])
+        assert np.array_equal(found[:, 1::2], found[:, : 2 * (width // 2) : 2])
+
+
+@pytest.mark.parametrize("place", [(30, 40), (0, 0), (85, 110)])
+def test_soft_edges_are_those_of_the_whole_image(place):
+    rng = np.random.default_rng(0)
+    guide = cv2.GaussianBlur(rng.integers(0, 255, (100, 130, 3), np.uint8), (0, 0), 2)
+    mask = np.zeros((100, 130), np.uint8)
+    mask[place[0] : place[0] + 15, place[1] : place[1] + 20] = 255
+    soft = cv2.ximgproc.guidedFilter(guide, mask, 3, 36.0).astype(float) / 255
+    whole = np.clip((soft - 0.06) / 0.88, 0, 1)
+    assert np.abs(_soften(guide, mask, 3) / 255 - whole).max() < 0.006
+    assert not _soften(guide, np.full_like(mask, 4), 3).any()
+    assert (_soften(guide, np.full_like(mask, 255), 3) == 255).all()
+
+
+def test_a_crop_keeps_a_flat_picture_and_its_places():
+    ramp = np.tile(np.arange(90, dtype=np.float32), (60, 1))
+    for size in ((30, 20), (15, 10), (12, 8)):
+        crop = Crop(20, 10, 60, 40, size)
+        taken = crop.take(ramp)
+        centres = (np.arange(size[0]) + 0.5) * 60 / size[0] + 20 - 0.5
+        assert taken.shape == size[::-1] and np.abs(taken - centres)[:, 1:-1].max() < 1e-3
+        assert np.abs(crop.give_back(taken)[:, 5:-5] - ramp[10:50, 25:75]).max() < 0.01
 
 
 def test_colours_are_told_apart():

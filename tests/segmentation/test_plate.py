@@ -10,10 +10,10 @@ from drawn_person import HEIGHT, WIDTH, draw_person, wall
 from gswap.foundation.errors import InternalError
 from gswap.foundation.types import Shot, Window
 from gswap.segmentation.config import PlateConfig
-from gswap.segmentation.hole import head_region, hole_mask, inpaint_mask, within
-from gswap.segmentation.plate import PlateBuilder, sample_frames
-from gswap.segmentation.registration import Scenery, camera_motion, for_opencv
-from gswap.segmentation.texture import continue_texture
+from gswap.segmentation.hole import head_region, hole_mask, inpaint_mask, surroundings, within
+from gswap.segmentation.plate import PlateBuilder, _border_step, _continue_clothes, _exposure, sample_frames
+from gswap.segmentation.registration import Scenery, camera_motion, for_opencv, resampling, translation
+from gswap.segmentation.texture import _box_to_copy_within, continue_texture
 
 CFG = PlateConfig(fill_side=48)
 
@@ -166,3 +166,99 @@ def test_a_fill_is_smooth_and_keeps_the_texture_of_what_is_around():
     assert filled[inside].std() > smooth[inside].std() + 1
     around = np.array([filled[k].mean() for k in (np.s_[50:52, 60:100], np.s_[48:50, 60:100])])
     assert abs(around[0] - around[1]) < 6
+
+
+def test_surroundings_end_with_the_image():
+    mask = np.zeros((40, 60), bool)
+    mask[10:20, 50:58] = True
+    assert np.array_equal(np.argwhere(mask) - (6, 46), np.argwhere(mask[surroundings(mask, 3.2)]))
+    inside = np.zeros_like(mask)
+    inside[surroundings(mask, 3.2)] = True
+    assert np.array_equal(np.flatnonzero(inside.any(1))[[0, -1]], [6, 23])
+    assert np.array_equal(np.flatnonzero(inside.any(0))[[0, -1]], [46, 59])
+    assert mask[surroundings(np.zeros_like(mask), 3)].shape == (3, 3)
+
+
+def test_the_hole_holds_the_head_and_stays_near_it():
+    """In the middle and at the image's corners; without a head, and with the face elsewhere, there is none."""
+    for x, y in ((100, 90), (10, 30), (190, 220)):
+        frame = draw_person(wall(WIDTH, HEIGHT), x, y)
+        region = head_region(frame.masks, frame.landmarks, CFG)
+        core = (frame.masks.head > 30) | (frame.masks.neck > 30)
+        assert region.hole[core].all() and not region.hole[~within(core | region.clothes, 0.6 * region.unit)].any()
+    nobody = [np.zeros_like(frame.masks.head)] * 3
+    away = frame.landmarks + np.array([1000.0, 0, 0])
+    region = head_region(type(frame.masks)(*nobody), away, CFG)
+    assert not region.hole.any() and not region.clothes.any()
+
+
+def test_whole_pixels_are_copied_and_it_is_the_same():
+    image = wall(61, 47)
+    turned = translation(3, 2)
+    turned[0, 1] = 1e-9
+    assert resampling(translation(3, -2), cv2.INTER_CUBIC) == cv2.INTER_NEAREST
+    for other in (translation(3.5, -2), turned, 2 * translation(3, 2)):
+        assert resampling(other, cv2.INTER_CUBIC) == cv2.INTER_CUBIC
+    for flags in (cv2.INTER_LINEAR, cv2.INTER_CUBIC):
+        for border in (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT):
+            for inverse in (0, cv2.WARP_INVERSE_MAP):
+                move = for_opencv(translation(5, -3))
+                one, two = (
+                    cv2.warpAffine(image, move, (50, 50), flags=f | inverse, borderMode=border)
+                    for f in (flags, resampling(move, flags))
+                )
+                assert np.array_equal(one, two)
+
+
+def test_the_step_along_the_border_is_continued_without_noise_and_without_the_exposure():
+    behind = np.full((60, 80, 3), 100, np.uint8)
+    exposure = np.array([4, 0, -3], np.float32)
+    border = np.zeros((60, 80), bool)
+    border[12:48, 12:68] = True
+    border[20:40, 20:60] = False
+    for step, expected in ((0, 0.0), (1, 0.0), (7, 5.5), (-7, -5.5)):
+        rgb = (behind + exposure + step).astype(np.uint8)
+        rgb[~border] = 255  # what is elsewhere does not count
+        assert np.abs(_border_step(rgb, behind, exposure, border)[20:40, 20:60] - expected).max() < 0.1
+    assert not _border_step(behind, behind, exposure, np.zeros_like(border)).any()
+
+
+def test_the_exposure_is_that_of_the_background():
+    rng = np.random.default_rng(0)
+    behind = rng.integers(60, 180, (60, 80, 3), np.uint8)
+    rgb = (behind + np.array([5, -2, 0])).astype(np.uint8)
+    rgb[:12] = 255  # a lamp that was off
+    background = np.ones((60, 80), bool)
+    background[20:50, 30:60] = False
+    rgb[~background] = 0
+    assert _exposure(rgb, behind, background) == pytest.approx([5, -2, 0], abs=0.01)
+    assert not _exposure(rgb, behind, np.zeros_like(background)).any()
+
+
+def test_clothes_are_continued_in_their_own_colours():
+    """Also in the middle of a wide hole, where no cell of a coarse picture holds anything of them."""
+    rgb = np.full((90, 200, 3), (20, 200, 60), np.uint8)
+    clothes = np.zeros((90, 200), bool)
+    clothes[50:] = True
+    rgb[clothes] = (40, 60, 150)
+    hole = np.zeros_like(clothes)
+    hole[:80, 20:180] = True
+    needed = hole & clothes
+    rgb[hole] = (180, 140, 120)
+    out = _continue_clothes(rgb, clothes, hole, needed)
+    assert np.abs(out[needed] - (40, 60, 150)).max() < 1
+    nothing = _continue_clothes(rgb, np.zeros_like(clothes), hole, needed)
+    assert np.array_equal(nothing, rgb)
+
+
+def test_detail_is_copied_from_what_is_mostly_known():
+    hole = np.zeros((100, 120), bool)
+    hole[40:60, 50:80] = True
+    assert _box_to_copy_within(hole, hole) == (slice(30, 70), slice(35, 95))
+    unknown = hole.copy()
+    unknown[60:, :] = True  # a torso that no frame shows the background of
+    rows, columns = _box_to_copy_within(hole, unknown)
+    assert rows == slice(30, 60) and columns == slice(35, 95)
+    assert _box_to_copy_within(hole, np.ones_like(hole)) == (slice(40, 60), slice(50, 80))
+    corner = np.roll(hole, (-40, -50), (0, 1))
+    assert _box_to_copy_within(corner, corner) == (slice(0, 30), slice(0, 45))

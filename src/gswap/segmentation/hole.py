@@ -39,7 +39,10 @@ def distance_to(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
 
 
 def surroundings(mask: Bool[np.ndarray, "h w"], margin: float) -> tuple[slice, slice]:
-    """Rows and columns of a mask and ``margin`` pixels around it, as far as the image reaches."""
+    """Rows and columns of a mask and ``margin`` pixels around it, as far as the image reaches.
+
+    Those of an empty mask are a corner of the image.
+    """
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     reach = int(np.ceil(margin))
     return slice(max(y - reach, 0), y + height + reach), slice(max(x - reach, 0), x + width + reach)

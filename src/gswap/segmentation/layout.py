@@ -66,8 +66,8 @@ class Crop:
 
     def take(self, image: np.ndarray) -> np.ndarray:
         """The crop of an image."""
-        skips = self.scale < 0.5  # what linear interpolation would do with some of the pixels
-        return cv2.resize(image[self.box], self.size, interpolation=cv2.INTER_AREA if skips else cv2.INTER_LINEAR)
+        small = self.scale < 0.5  # linear interpolation would leave out pixels
+        return cv2.resize(image[self.box], self.size, interpolation=cv2.INTER_AREA if small else cv2.INTER_LINEAR)
 
     def give_back(self, image: np.ndarray) -> np.ndarray:
         """A crop-sized image at the work image's resolution (only the rectangle)."""

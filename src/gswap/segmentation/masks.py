@@ -24,6 +24,7 @@ from gswap.foundation.types import Masks, RgbImage, SoftMask
 from gswap.segmentation import prior as priors
 from gswap.segmentation.colors import BACKGROUND, CLOTHES, HAIR, SKIN, ColorCounts, lab_bins
 from gswap.segmentation.config import MaskConfig
+from gswap.segmentation.hole import surroundings
 from gswap.segmentation.layout import Crop, Layout, Sample, face_parts, lay_out, yaw_degrees
 
 Labels = Float[np.ndarray, "4 h w"]
@@ -60,8 +61,7 @@ _HALF_SIZE_RADIUS = 4
 """Radius in pixels from which the guided filter may work at half size."""
 _EDGE_MARGIN = 0.06
 """Soft values this near to 0 or 1 are rounded: the guided filter leaks a little."""
-_EDGE_LEVELS = (np.clip((np.arange(256) / 255 - _EDGE_MARGIN) / (1 - 2 * _EDGE_MARGIN), 0, 1) * 255).round()
-_EDGE_LEVELS = _EDGE_LEVELS.astype(np.uint8)
+_EDGE_LEVELS = np.clip((np.arange(256) - 255 * _EDGE_MARGIN) / (1 - 2 * _EDGE_MARGIN), 0, 255).round().astype(np.uint8)
 """What that makes of every 8-bit value."""
 _SOFTEN_TRACE = 5
 """Where a mask is below this (of 255), and far from where it is not, its soft edge rounds to 0."""
@@ -290,10 +290,9 @@ def _normalized(weight: Labels) -> Labels:
 def _soften(guide: RgbImage, mask: SoftMask, radius: int) -> SoftMask:
     """Guided filter where the mask is; at half size where its radius allows it (He and Sun, arXiv 1505.00996)."""
     out = np.zeros_like(mask)
-    x, y, width, height = cv2.boundingRect((mask >= _SOFTEN_TRACE).view(np.uint8))
-    if width:
-        margin = 2 * radius
-        box = slice(max(y - margin, 0), y + height + margin), slice(max(x - margin, 0), x + width + margin)
+    shown = mask >= _SOFTEN_TRACE
+    if shown.any():
+        box = surroundings(shown, 2 * radius)
         scale = 0.5 if radius >= _HALF_SIZE_RADIUS else 1.0
         image, part = np.ascontiguousarray(guide[box]), np.ascontiguousarray(mask[box])
         out[box] = cv2.ximgproc.guidedFilter(image, part, radius, _EDGE_EPSILON, scale=scale)

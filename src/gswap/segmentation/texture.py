@@ -45,7 +45,7 @@ def continue_texture(
     hole = unknown & needed
     if not hole.any():
         return smooth
-    box = _surroundings(hole, unknown)
+    box = _box_to_copy_within(hole, unknown)
     part, missing, useless = smooth[box], hole[box], (unknown & ~needed)[box]
     scale = _reduction(part, side)
     small = cv2.resize(part, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -73,7 +73,7 @@ def _reduction(image: np.ndarray, side: int) -> float:
     return min(1.0, side / max(image.shape[:2]))
 
 
-def _surroundings(hole: Bool[np.ndarray, "h w"], unknown: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
+def _box_to_copy_within(hole: Bool[np.ndarray, "h w"], unknown: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
     """Rows and columns of the hole, and as much again around it to copy from, as long as that is mostly known."""
     known = ~unknown
     x, y, width, height = cv2.boundingRect(hole.view(np.uint8))
