@@ -55,8 +55,21 @@ def test_smooth_fill_of_nothing_known_is_black():
 def test_a_wide_blur_is_the_blur():
     image = np.zeros((90, 120, 2), np.float32)
     image[30:60, 40:80] = 1, 2
-    for sigma in (1.0, 4.0, 9.0, 20.0):
-        assert np.abs(imaging.blur_wide(image, sigma) - imaging.blur(image, sigma)).max() < 0.1
+    for sigma in (0.0, 1.0, 3.9, 4.0, 9.0, 20.0):
+        soft = imaging.blur_wide(image, sigma)
+        assert soft.shape == image.shape and np.abs(soft - imaging.blur(image, sigma)).max() < 0.1
+    for shape in ((1, 1), (1, 40), (7, 90), (33, 65)):
+        flat = np.full(shape, 0.3, np.float32)
+        assert np.abs(imaging.blur_wide(flat, 17.0) - 0.3).max() < 1e-6
+
+
+def test_a_wide_blur_is_as_wide_as_asked_for():
+    image = np.zeros((401, 401), np.float32)
+    image[200, 200] = 1
+    places = np.arange(401) - 200
+    for sigma in (4.0, 7.3, 15.0, 30.0):
+        across = imaging.blur_wide(image, sigma).sum(0)
+        assert np.sqrt((across * places**2).sum() / across.sum()) == pytest.approx(sigma, rel=0.05)
 
 
 def test_polygons_are_painted_as_one_area():
@@ -65,6 +78,9 @@ def test_polygons_are_painted_as_one_area():
     both = imaging.fill_polygons([square, other], 12, 20)
     parts = (imaging.fill_polygon(one, 12, 20) for one in (square, other))
     assert np.allclose(both, np.maximum(*parts), atol=1e-6)
+    beyond = imaging.fill_polygons([square, square + 100], 12, 20)
+    assert np.array_equal(beyond > 0.3, imaging.fill_polygon(square, 12, 20) > 0.3)
+    assert not imaging.fill_polygons([square + 50, square - 50], 12, 20).any()
 
 
 def test_multiband_blend_at_the_extremes():
