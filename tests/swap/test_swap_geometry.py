@@ -29,6 +29,7 @@ from gswap.swap.embedded.photos import ready_photos
 from gswap.swap.embedded.plan import _skull
 from gswap.swap.embedded.regions import bounds, bounds_of, extend_nearest, nearest_known, skin_mask
 from gswap.swap.embedded.retarget import Similarity, align, neutral_face, retarget
+from gswap.swap.embedded.warped import Warped, mix, shares
 
 CFG = RetargetConfig()
 
@@ -286,6 +287,21 @@ def test_layers_lie_over_each_other_and_are_rounded():
     assert (behind == 40).all() and np.array_equal(image, behind) and image is not behind
     assert to_mask(np.array([[-0.3, 0.001, 0.5, 0.999, 1.4]], np.float32)).tolist() == [[0, 0, 128, 255, 255]]
     assert to_image8(np.array([[-4, 0.4, 0.6, 254.6, 300]], np.float32)).tolist() == [[0, 0, 1, 255, 255]]
+
+
+def test_photos_are_averaged_by_their_shares_where_they_cover():
+    chosen = shares(np.array([0.3, 0.6, 0.01, 0.0]))
+    assert [i for i, _ in chosen] == [0, 1] and sum(share for _, share in chosen) == pytest.approx(1)
+    full, none = np.full((4, 6), 255, np.uint8), np.zeros((4, 6), np.uint8)
+    one, two = (np.full((4, 6, 3), level, np.uint8) for level in (90, 180))
+    colour, alpha = mix([(0.25, Warped(one, full)), (0.75, Warped(two, full))])
+    assert np.allclose(colour, 0.25 * 90 + 0.75 * 180) and np.allclose(alpha, 1)
+    colour, alpha = mix([(0.25, Warped(one, none)), (0.75, Warped(two, full))])
+    assert np.allclose(colour, 180, atol=0.2) and np.allclose(alpha, 0.75**4 / (0.75**4 + 0.25**4))
+    colour, alpha = mix([(0.25, Warped(one, none)), (0.75, Warped(two, none))])
+    assert np.allclose(colour, 0.25 * 90 + 0.75 * 180) and not alpha.any()
+    colour, alpha = mix([(1.0, Warped(one, none))])
+    assert np.array_equal(colour, one) and not alpha.any() and colour.dtype == alpha.dtype == np.float32
 
 
 def test_the_nearest_known_pixel_is_told_by_its_index():

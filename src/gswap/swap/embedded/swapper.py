@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import TypedDict
 
 import cv2
 import numpy as np
@@ -34,13 +34,10 @@ from gswap.swap.embedded.plan import Inputs, Plan, make_plan
 from gswap.swap.embedded.regions import MOUTH_HULL, Points2, bounds_of, eyes_mask, mouth_mask, oval_mask, skin_mask
 from gswap.swap.embedded.relight import relight, shading
 from gswap.swap.embedded.trim import trim
+from gswap.swap.embedded.warped import NEGLIGIBLE, Warped, look_up, mix, shares, warp
 
 CHANGES = 0.1
 """How far beyond the new head and the target's head and neck a frame is worked on, face widths."""
-NEGLIGIBLE = 0.02
-"""Photos with less weight than this are left out of a cross-fade."""
-OUTLINE_VOTE = 4
-"""Exponent of the photos' weights where they vote on the outline: a minor photo leaves no ghost of its hair."""
 
 
 class FrameChoice(TypedDict):
@@ -53,18 +50,6 @@ class FrameChoice(TypedDict):
     """The head's photo is seen in a mirror."""
     angle: float
     """Degrees between the head's photo and the frame."""
-
-
-class _Warped(NamedTuple):
-    """One photo as a crop shows it."""
-
-    colour: Float[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w 3"]
-    matte: UInt8[np.ndarray, "h w"]
-
-    def part(self, box: Box) -> _Warped:
-        """Inside a box of the crop."""
-        x0, y0, x1, y1 = box
-        return _Warped(self.colour[y0:y1, x0:x1], self.matte[y0:y1, x0:x1])
 
 
 @dataclass(frozen=True)
@@ -195,11 +180,11 @@ class EmbeddedSwapper:
         pose = plan.frames.rotation[t], plan.frames.translation[t]
         camera = crop.camera(plan.frames.cameras[t])
         geometry = build_geometry(plan.posed.local[t], plan.shell, pose, camera, self.cfg.map)
-        maps = {i: coarse_map(geometry, *self._mapping(t, i)) for i, _ in _chosen(plan.choice.base[t])}
+        maps = {i: coarse_map(geometry, *self._mapping(t, i)) for i, _ in shares(plan.choice.base[t])}
         person, head, neck = (crop.cut(store[t]) for store in (target.person, target.head, target.neck))
         shown = (np.maximum(head, neck) > 0)[::HALF, ::HALF]
         for i, coarse in maps.items():
-            shown = shown | (_look_up(plan.photos[i].alpha, coarse.field, cv2.INTER_LINEAR) > 0)
+            shown = shown | (look_up(plan.photos[i].alpha, coarse.field, cv2.INTER_LINEAR) > 0)
         box = crop.inner_box(_corners(shown, geometry), CHANGES * geometry.face_width)
         inner = crop.part(box)
         x0, y0, x1, y1 = box
@@ -216,9 +201,9 @@ class EmbeddedSwapper:
     def _head(self, t: int, stage: _Stage) -> _Head:
         """Warp the photos, then merge eyes, lids and mouth into the head."""
         maps = {i: detailed(stage.geometry, coarse) for i, coarse in stage.maps.items()}
-        warped = {i: self._warp(i, mapping) for i, mapping in maps.items()}
-        chosen = _chosen(self.plan.choice.base[t])
-        colour, alpha = _mix([(share, warped[i]) for i, share in chosen])
+        warped = {i: warp(self.plan.photos[i], mapping) for i, mapping in maps.items()}
+        chosen = shares(self.plan.choice.base[t])
+        colour, alpha = mix([(share, warped[i]) for i, share in chosen])
         density = np.zeros(stage.geometry.cosine.shape, np.float32)
         for i, share in chosen:
             scale = share * stage.geometry.face_width / self.plan.photos[i].face_width
@@ -236,37 +221,31 @@ class EmbeddedSwapper:
         face = oval_mask(stage.geometry.points, *head.alpha.shape)
         return relight(head.colour, self.plan.gain, theirs - own, face, width, light)
 
-    def _warp(self, i: int, mapping: Float[np.ndarray, "h w 2"]) -> _Warped:
-        photo = self.plan.photos[i]
-        return _Warped(
-            _look_up(photo.foreground, mapping, cv2.INTER_CUBIC), _look_up(photo.alpha, mapping, cv2.INTER_LINEAR)
-        )
-
     def _part(
-        self, t: int, part: Geometry, box: Box, weights: np.ndarray, whole: dict[int, _Warped], *, eyes: bool
+        self, t: int, part: Geometry, box: Box, weights: np.ndarray, whole: dict[int, Warped], *, eyes: bool
     ) -> Float[np.ndarray, "h w 3"]:
         """Photos in a box of the crop, averaged; those that show the whole head are cut from that."""
         pieces = []
-        for i, share in _chosen(weights):
+        for i, share in shares(weights):
             photo = self.plan.photos[i]
-            piece = whole[i].part(box) if i in whole else self._warp(i, photo_map(part, *self._mapping(t, i)))
+            piece = whole[i].part(box) if i in whole else warp(photo, photo_map(part, *self._mapping(t, i)))
             if eyes:
                 size = (box[3] - box[1], box[2] - box[0])
                 inside, opening = eyeball_layer(part.points, photo.points, size, part.face_width)
-                eyeballs = _look_up(photo.foreground, inside, cv2.INTER_CUBIC).astype(np.float32)
+                eyeballs = look_up(photo.foreground, inside, cv2.INTER_CUBIC).astype(np.float32)
                 piece = piece._replace(colour=over(eyeballs, opening, piece.colour.astype(np.float32)))
             pieces.append((share, piece))
-        return _mix(pieces)[0]
+        return mix(pieces)[0]
 
     def _mapping(self, t: int, i: int):
-        """What :func:`photo_map` wants to know of a photo."""
+        """What :func:`photo_map` wants to know of photo ``i``: all its arguments but the geometry."""
         plan, cfg = self.plan, self.cfg.map
         frames, photos = plan.looks
         aim = photo_points(plan.photos[i], float(frames.gap[t] - photos.gap[i]), plan.borrowed_lids[t], cfg)
         pose = plan.people.rotation[i], plan.people.translation[i]
         return plan.photos[i], aim, pose, plan.to_target, cfg
 
-    def _merge_eyes(self, t: int, stage: _Stage, head: _Head, whole: dict[int, _Warped]) -> None:
+    def _merge_eyes(self, t: int, stage: _Stage, head: _Head, whole: dict[int, Warped]) -> None:
         """Eyes and brows from the photo chosen for them; shut lids where no photo shows them."""
         plan, geometry = self.plan, stage.geometry
         width = geometry.face_width
@@ -283,7 +262,7 @@ class EmbeddedSwapper:
             head.guessed[area] = np.maximum(head.guessed[area], touched)
         head.colour[area] = np.clip(merged, 0, 255)
 
-    def _merge_mouth(self, t: int, stage: _Stage, head: _Head, whole: dict[int, _Warped]) -> None:
+    def _merge_mouth(self, t: int, stage: _Stage, head: _Head, whole: dict[int, Warped]) -> None:
         """Lips from the photo chosen for the mouth, then what is between them."""
         plan, geometry = self.plan, stage.geometry
         width = geometry.face_width
@@ -329,28 +308,6 @@ class EmbeddedSwapper:
         return picture, 1 - share
 
 
-def _chosen(weights: Float[np.ndarray, "n"]) -> list[tuple[int, float]]:
-    """Photos that matter, and their shares."""
-    numbers = np.flatnonzero(weights > NEGLIGIBLE)
-    return [(int(i), float(weights[i] / weights[numbers].sum())) for i in numbers]
-
-
-def _mix(pieces: list[tuple[float, _Warped]]) -> tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"]]:
-    """Photos averaged: straight colour, alpha."""
-    if len(pieces) == 1:
-        return pieces[0][1].colour.astype(np.float32), np.divide(pieces[0][1].matte, 255, dtype=np.float32)
-    votes = np.array([share for share, _ in pieces]) ** OUTLINE_VOTE
-    size = pieces[0][1].matte.shape
-    colour, alpha, total = (np.zeros(shape, np.float32) for shape in ((*size, 3), size, size))
-    for (share, piece), vote in zip(pieces, votes / votes.sum(), strict=True):
-        cover = piece.matte.astype(np.float32)
-        weight = cover * np.float32(share / 255) + np.float32(1e-3 * share)  # colours stay defined without any photo
-        colour += cv2.multiply(piece.colour, cv2.merge([weight] * 3), dtype=cv2.CV_32F)
-        total += weight
-        alpha += cover * np.float32(vote / 255)
-    return cv2.divide(colour, cv2.merge([total] * 3)), alpha
-
-
 def _skins(stage: _Stage, head: _Head) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
     """Facial skin of the target and of the new head."""
     size = head.alpha.shape
@@ -363,10 +320,3 @@ def _corners(shown: Bool[np.ndarray, "h2 w2"], geometry: Geometry) -> Float[np.n
     box = bounds_of(shown, 1)
     shown_corners = np.zeros((0, 2)) if box is None else np.reshape(box, (2, 2)) * float(HALF)
     return np.vstack([shown_corners, geometry.points[:468]])
-
-
-def _look_up(image: np.ndarray, mapping: Float[np.ndarray, "h w 2"], interpolation: int) -> np.ndarray:
-    """Sample an 8-bit image at continuous coordinates; mattes are 0 outside, colours continue."""
-    shifted = mapping - np.float32(0.5)
-    border = cv2.BORDER_CONSTANT if image.ndim == 2 else cv2.BORDER_REPLICATE
-    return cv2.remap(image, shifted[..., 0], shifted[..., 1], interpolation, borderMode=border)
