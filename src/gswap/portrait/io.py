@@ -22,6 +22,10 @@ from gswap.portrait.model import Portrait, PortraitModel
 KIND = "portrait"
 
 
+RESULT_SETTINGS = {f.name for f in dataclasses.fields(FitConfig) if f.metadata.get("result", True)}
+"""Settings that change the portrait; equal fits make equal files."""
+
+
 def save_portrait(path: Path, portrait: Portrait) -> None:
     """Write a portrait (atomically)."""
     write_arrays(path, portrait_arrays(portrait), portrait_meta(portrait))
@@ -61,7 +65,7 @@ def portrait_meta(portrait: Portrait) -> dict[str, Any]:
         "kind": KIND,
         "body": portrait.shape.model,
         "track": portrait.track_digest,
-        "config": dataclasses.asdict(portrait.cfg),
+        "config": {name: value for name, value in dataclasses.asdict(portrait.cfg).items() if name in RESULT_SETTINGS},
     }
 
 
