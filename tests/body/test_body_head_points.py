@@ -296,3 +296,13 @@ def test_without_points_there_are_no_offsets(model):
     shape = lm.face_shape(np.zeros(lm.space.basis.shape[1]))
     unseen = replace(obs, head=np.full_like(obs.head, np.nan))
     assert not solve_head_offsets(lm, shape, states, unseen).any()
+
+
+def test_common_errors_are_larger_only_where_there_are_landmarks_alone(model):
+    truth = person(model, 3)
+    faces = faces_of(model, truth)
+    alone = replace(faces, head_points=np.zeros((0, 0, 2)))
+    quick = FitConfig(iterations=1)
+    other = replace(quick, common_errors_alone=3.0)
+    np.testing.assert_array_equal(fit_track(faces, model, quick).rotation, fit_track(faces, model, other).rotation)
+    assert (fit_track(alone, model, quick).rotation != fit_track(alone, model, other).rotation).any()

@@ -139,7 +139,7 @@ def linearise(lm: LandmarkModel, shape: FaceShape, states: States, observations:
     weight = observations.trust[t] * robust * lm.errors.precision(yaw)
     weight[IRISES] *= eye_openness(lm, states.actions[t])[:, None]
     jacobian = np.concatenate([seen.by_rotation, seen.by_camera, by_gaze, by_actions], 2)
-    modes = (lm.errors.frame @ axes).transpose(1, 2, 0).reshape(2 * COUNT, -1)
+    modes = observations.common * (lm.errors.frame @ axes).transpose(1, 2, 0).reshape(2 * COUNT, -1)
     return Linearised(
         residual=residual.ravel(),
         weight=np.repeat(weight, 2),

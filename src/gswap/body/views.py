@@ -33,6 +33,8 @@ class Observations:
     """How much of the right and the left ear can be seen, 0 to 1."""
     repeats: float = 1.0
     """From how many images the person's shape is taken."""
+    common: float = 1.0
+    """How many times larger than studied the errors that landmarks have in common are."""
 
     def __len__(self) -> int:
         return len(self.trust)
