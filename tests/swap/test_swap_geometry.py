@@ -23,7 +23,7 @@ from gswap.foundation.landmarks import (
 from gswap.foundation.types import Shot, Window
 from gswap.swap.config import MapConfig, RetargetConfig
 from gswap.swap.embedded.compose import GRID, Crop, stack, to_image8, to_mask
-from gswap.swap.embedded.densemap import build_geometry, coarse_map, detailed, hair_shell, photo_map
+from gswap.swap.embedded.densemap import build_geometry, coarse_map, detailed, hair_shell
 from gswap.swap.embedded.lift import landmark_points, leaders, lift, smooth_in_shots, valid_runs
 from gswap.swap.embedded.photos import ready_photos
 from gswap.swap.embedded.plan import _skull
@@ -231,7 +231,7 @@ def test_the_map_of_a_picture_onto_itself_is_the_identity(model, clip):
     same = Similarity(1.0, np.eye(3), np.zeros(3))
     camera = dataclasses.replace(photos[0].camera, width=SIZE // 16 * 16, height=SIZE // 16 * 16)
     geometry = build_geometry(person.local[0], shell, pose, camera, cfg)
-    mapping = photo_map(geometry, photos[0], photos[0].points, pose, same, cfg)
+    mapping = detailed(geometry, coarse_map(geometry, photos[0], photos[0].points, pose, same, cfg))
     y, x = np.mgrid[: camera.height, : camera.width] + 0.5
     wrong = np.abs(mapping - np.stack([x, y], -1))[1:-1, 1:-1]
     assert wrong.max() < 0.05
@@ -239,7 +239,7 @@ def test_the_map_of_a_picture_onto_itself_is_the_identity(model, clip):
     turn = rotvec_to_matrix(np.array([0.0, 0.02, 0.0]))
     aim = photos[0].points + np.array([1.5, -0.5])
     arguments = photos[0], aim, (turn @ pose[0], pose[1]), same, cfg
-    whole, box = photo_map(geometry, *arguments), (48, 80, 192, 224)
+    whole, box = detailed(geometry, coarse_map(geometry, *arguments)), (48, 80, 192, 224)
     part = np.s_[box[1] : box[3], box[0] : box[2]]
     coarse = coarse_map(geometry, *arguments)
     inner = detailed(geometry.crop(box), coarse.crop(box))
@@ -247,7 +247,7 @@ def test_the_map_of_a_picture_onto_itself_is_the_identity(model, clip):
     assert np.array_equal(inner[geometry.seen[part]][0], whole[part][geometry.seen[part]][0])
     empty = geometry.crop((0, 0, 16, 16))
     assert not empty.seen.any() and not len(coarse_map(empty, *arguments).exact)
-    assert photo_map(empty, *arguments).shape == (16, 16, 2)
+    assert detailed(empty, coarse_map(empty, *arguments)).shape == (16, 16, 2)
 
 
 def test_boxes_stay_in_the_image():

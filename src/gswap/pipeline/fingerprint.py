@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gswap.foundation.settings import result_settings
+
 LENGTH = 16
 """Hexadecimal digits kept: 64 bits, plenty for the handful of results in one workspace."""
 
@@ -16,14 +18,13 @@ LENGTH = 16
 def canonical(value: Any) -> Any:
     """Reduce configuration values to JSON: dataclasses with their type's name, tuples, paths and numbers as they are.
 
-    Fields whose metadata say ``{"result": False}`` do not count.
+    Settings that do not change the result (``foundation.settings``) do not count.
 
     Raises:
         TypeError: A value has no canonical form.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        counted = [f.name for f in dataclasses.fields(value) if f.metadata.get("result", True)]
-        fields = {name: canonical(getattr(value, name)) for name in counted}
+        fields = {name: canonical(getattr(value, name)) for name in result_settings(value)}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, Mapping):
         return {str(k): canonical(v) for k, v in value.items()}

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gswap.foundation.settings import NO_RESULT
+
 Quality = Literal["preview", "standard", "best"]
-NO_RESULT = {"result": False}
-"""Metadata of a setting that changes how a fit is run, not what comes out: another value continues the same fit."""
 
 
 @dataclass(frozen=True)

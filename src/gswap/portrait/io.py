@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,13 @@ from gswap.field.binding import Binding
 from gswap.field.surface import head_surface
 from gswap.foundation.errors import InputError
 from gswap.foundation.protocols import BodyModel
+from gswap.foundation.settings import result_settings
 from gswap.foundation.store import read_arrays, write_arrays
 from gswap.foundation.types import BodyShape
 from gswap.portrait.config import FitConfig
 from gswap.portrait.model import Portrait, PortraitModel
 
 KIND = "portrait"
-
-
-RESULT_SETTINGS = {f.name for f in dataclasses.fields(FitConfig) if f.metadata.get("result", True)}
-"""Settings that change the portrait; equal fits make equal files."""
 
 
 def save_portrait(path: Path, portrait: Portrait) -> None:
@@ -65,7 +61,7 @@ def portrait_meta(portrait: Portrait) -> dict[str, Any]:
         "kind": KIND,
         "body": portrait.shape.model,
         "track": portrait.track_digest,
-        "config": {name: value for name, value in dataclasses.asdict(portrait.cfg).items() if name in RESULT_SETTINGS},
+        "config": {name: getattr(portrait.cfg, name) for name in result_settings(portrait.cfg)},
     }
 
 

@@ -211,27 +211,6 @@ def photo_points(photo: ReadyPhoto, gap_excess: float, closed: Float[np.ndarray,
     return points
 
 
-def photo_map(
-    geometry: Geometry,
-    photo: ReadyPhoto,
-    aim: Points2,
-    pose: tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3"]],
-    to_target: Similarity,
-    cfg: MapConfig,
-) -> Float[np.ndarray, "h w 2"]:
-    """Continuous photo coordinates of every output pixel.
-
-    Args:
-        geometry: Of the output crop.
-        photo: The photo.
-        aim: Its landmarks, see :func:`photo_points`.
-        pose: Rotation and translation of the head in the photo.
-        to_target: Source head frame -> target head frame.
-        cfg: Constants.
-    """
-    return detailed(geometry, coarse_map(geometry, photo, aim, pose, to_target, cfg))
-
-
 class CoarseMap(NamedTuple):
     """A map at half resolution, and what it says inside the face in full."""
 
@@ -253,7 +232,16 @@ def coarse_map(
     to_target: Similarity,
     cfg: MapConfig,
 ) -> CoarseMap:
-    """What :func:`detailed` makes :func:`photo_map` of; the same arguments."""
+    """Continuous photo coordinates of every other output pixel; :func:`detailed` has those of all.
+
+    Args:
+        geometry: Of the output crop.
+        photo: The photo.
+        aim: Its landmarks, see :func:`photo_points`.
+        pose: Rotation and translation of the head in the photo.
+        to_target: Source head frame -> target head frame.
+        cfg: Constants.
+    """
     rotation, translation = pose
     turn = rotation @ to_target.rotation.T / to_target.scale
     shift = translation - turn @ to_target.offset

@@ -25,7 +25,6 @@ from gswap.swap.embedded.densemap import (
     build_geometry,
     coarse_map,
     detailed,
-    photo_map,
     photo_points,
 )
 from gswap.swap.embedded.eyes import eyeball_layer, shut_lids
@@ -228,7 +227,10 @@ class EmbeddedSwapper:
         pieces = []
         for i, share in shares(weights):
             photo = self.plan.photos[i]
-            piece = whole[i].part(box) if i in whole else warp(photo, photo_map(part, *self._mapping(t, i)))
+            if i in whole:
+                piece = whole[i].part(box)
+            else:
+                piece = warp(photo, detailed(part, coarse_map(part, *self._mapping(t, i))))
             if eyes:
                 size = (box[3] - box[1], box[2] - box[0])
                 inside, opening = eyeball_layer(part.points, photo.points, size, part.face_width)
@@ -238,7 +240,7 @@ class EmbeddedSwapper:
         return mix(pieces)[0]
 
     def _mapping(self, t: int, i: int):
-        """What :func:`photo_map` wants to know of photo ``i``: all its arguments but the geometry."""
+        """What :func:`coarse_map` wants to know of photo ``i``: all its arguments but the geometry."""
         plan, cfg = self.plan, self.cfg.map
         frames, photos = plan.looks
         aim = photo_points(plan.photos[i], float(frames.gap[t] - photos.gap[i]), plan.borrowed_lids[t], cfg)

@@ -30,7 +30,7 @@ class Warped(NamedTuple):
 
 
 def warp(photo: ReadyPhoto, mapping: Float[np.ndarray, "h w 2"]) -> Warped:
-    """A photo through a map from output pixels to the photo's (:func:`~gswap.swap.embedded.densemap.photo_map`)."""
+    """A photo through a map from output pixels to the photo's (:func:`~gswap.swap.embedded.densemap.detailed`)."""
     colour = look_up(photo.foreground, mapping, cv2.INTER_CUBIC)
     return Warped(colour, look_up(photo.alpha, mapping, cv2.INTER_LINEAR))
 
