@@ -27,6 +27,7 @@ from gswap.segmentation.layout import (
     Crop,
     Sample,
     _parts_seen,
+    face_axes,
     face_parts,
     face_unit,
     lay_out,
@@ -95,6 +96,37 @@ def test_a_hat_is_the_heads_and_does_not_hide_how_long_the_hair_is(style, seed, 
     assert segmenter.long_hair == (style == "long")
     for mask, frame in zip(run(samples, segmenter), frames, strict=True):
         assert iou(mask.head, frame.masks.head) >= 0.92
+
+
+def with_strip(sample, color, heights):
+    """A strip beside the neck, of one colour with the noise of hair; returns the sample and where the strip is."""
+    height, side = face_axes(sample.landmarks, sample.rgb.shape)
+    strip = (height > heights[0]) & (height < heights[1]) & (np.abs(side - 0.62 + 0.1 * height) < 0.05)
+    rgb, person = sample.rgb.copy(), sample.person.copy()
+    noise = np.random.default_rng(5).normal(0, 6, (int(strip.sum()), 1))
+    rgb[strip] = np.clip(color + noise, 0, 255).astype(np.uint8)
+    person[strip] = 255
+    return replace(sample, rgb=rgb, person=person), strip & (height < 0)
+
+
+def of_hair(sample):
+    height, side = face_axes(sample.landmarks, sample.rgb.shape)
+    return np.median(sample.rgb[(height > 1.1) & (height < 1.25) & (np.abs(side) < 0.2)], axis=0)
+
+
+@pytest.mark.parametrize(
+    ("heights", "color", "share"),
+    [((-0.7, 0.75), None, (0.7, 1.0)), ((-0.7, 0.02), None, (0.0, 0.3)), ((-0.7, 0.75), (200, 30, 40), (0.0, 0.3))],
+    ids=["a tail", "hangs on nothing", "a strap"],
+)
+def test_a_tail_below_short_hair_is_the_heads(heights, color, share):
+    samples = clip("short", 300)[1][::2]  # in the other one the head turns away from there
+    drawn = [with_strip(sample, of_hair(sample) if color is None else np.array(color), heights) for sample in samples]
+    segmenter = HeadSegmenter.prepare([sample for sample, _ in drawn], MODEL)
+    assert not segmenter.long_hair
+    for sample, strip in drawn:
+        found = (segmenter.segment(sample).head[strip] > 127).mean()
+        assert share[0] <= found <= share[1]
 
 
 def test_masks_are_deterministic_and_blind_to_later_frames():

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from gswap.foundation.errors import InputError
-from gswap.foundation.imaging import disc
+from gswap.foundation.imaging import blur, disc
 from gswap.foundation.landmarks import CHIN, FOREHEAD_TOP, RIGID
 from gswap.foundation.protocols import BodyModel
 from gswap.foundation.types import Masks, RgbImage, SoftMask
@@ -59,6 +59,14 @@ _EDGE_EPSILON = 6.0**2
 """The guided filter's variance of 8-bit colours below which a region counts as flat."""
 _HALF_SIZE_RADIUS = 4
 """Radius in pixels from which the guided filter may work at half size."""
+_TAIL_LIKELIHOOD = 3.0
+"""How much more probable a tail's colours are as hair than as anything else."""
+_TAIL_MATTE = 60
+"""Person matte (of 255) from which a pixel may be part of a tail: mattes of networks are unsure of thin things."""
+_TAIL_ROOT = 3
+"""Pixels of hair beside the jaw, at least, that a tail hangs on."""
+_TAIL_EDGE = 0.8
+"""Gaussian edge of a tail in pixels of the crop."""
 _EDGE_MARGIN = 0.06
 """Soft values this near to 0 or 1 are rounded: the guided filter leaks a little."""
 _EDGE_LEVELS = np.clip((np.arange(256) - 255 * _EDGE_MARGIN) / (1 - 2 * _EDGE_MARGIN), 0, 255).round().astype(np.uint8)
@@ -128,6 +136,8 @@ class HeadSegmenter:
         """
         layout = lay_out(sample, self.model, self._parts, self.cfg.face_pixels)
         labels = self._labels(sample, layout, previous)
+        if not self.long_hair:
+            self._add_tail(labels, sample, layout)
         labels[priors.HEAD] *= _attached(labels, layout)
         return self._edges(sample, layout, labels)
 
@@ -153,6 +163,21 @@ class HeadSegmenter:
             memory = _remember(previous, sample, crop)
             energy += self.cfg.temporal * np.log(_MEMORY_FLOOR + (1 - _MEMORY_FLOOR) * memory)
         return _agree(energy, rgb, self.cfg)
+
+    def _add_tail(self, labels: Labels, sample: Sample, layout: Layout) -> None:
+        """Give the head what falls below the jaw from its hair: a tail, strands that came loose; changes ``labels``."""
+        crop = layout.crop
+        hair, skin, clothes, background = cv2.split(self.colors.take(lab_bins(crop.take(sample.rgb)), 0))
+        likely = hair > _TAIL_LIKELIHOOD * np.maximum(clothes, background)
+        falling = likely & (hair > skin) & priors.below_hair(layout) & (crop.take(sample.person) > _TAIL_MATTE)
+        root = likely & (hair > _TAIL_LIKELIHOOD * skin) & priors.nape(layout) & (labels[priors.HEAD] > 0.5)
+        _, pieces = cv2.connectedComponents((falling | root).view(np.uint8))
+        rooted = np.bincount(pieces[root], minlength=int(pieces.max()) + 1) >= _TAIL_ROOT
+        rooted[0] = False
+        share = blur((rooted[pieces] & falling).astype(np.float32), _TAIL_EDGE)
+        for other in (priors.NECK, priors.CLOTHES):
+            labels[priors.HEAD] += share * labels[other]
+            labels[other] *= 1 - share
 
     def _edges(self, sample: Sample, layout: Layout, labels: Labels) -> Masks:
         """Soft masks of the whole work image."""

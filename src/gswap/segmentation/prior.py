@@ -40,6 +40,10 @@ _BARE_THROAT = 0.1
 """Sideways distance within which a turned head's hair does not lie either."""
 _HAIR_WIDTH = 0.95
 """Sideways distance beyond which pixels of the torso are clothes for certain."""
+_TAIL_START, _TAIL_END = 0.3, -1.2
+"""Heights between which a tail hangs."""
+_ROOT_HEIGHT, _TAIL_AWAY = (0.1, 0.6), 0.08
+"""Heights of the hair that it hangs on, and that hair's distance from the face: a jaw in the shade is no hair."""
 _HAIR_DEPTH, _HAIR_THINS = 0.14, 0.14
 """Face units: how thick hair may be over the skull, and how fast it gets improbable beyond that."""
 _SHORT_JAW, _LONG_JAW = (0.2, 0.42), (-0.05, 0.15)
@@ -135,6 +139,19 @@ def hairless(layout: Layout, long_hair: bool) -> Float[np.ndarray, "h w"]:
         return np.ones(layout.side.shape, np.float32)
     bare = np.abs(layout.side - layout.throat) < _BARE_THROAT
     return ((np.abs(layout.side) > _HAIR_WIDTH) | bare).astype(np.float32)
+
+
+def below_hair(layout: Layout) -> Bool[np.ndarray, "h w"]:
+    """Where a tail may hang: beside the throat and below the jaw, off the face."""
+    height, side = layout.height, np.abs(layout.side)
+    beside = (side < _HAIR_WIDTH) & (np.abs(layout.side - layout.throat) > _THROAT[1])
+    return beside & (height > _TAIL_END) & (height < _TAIL_START) & (layout.face < 0.05)
+
+
+def nape(layout: Layout) -> Bool[np.ndarray, "h w"]:
+    """Where the hair is that a tail hangs on: between jaw and eyes, not next to the face."""
+    away = cv2.distanceTransform((layout.face < 0.5).view(np.uint8), cv2.DIST_L2, 5) > _TAIL_AWAY * layout.unit
+    return away & (layout.height > _ROOT_HEIGHT[0]) & (layout.height < _ROOT_HEIGHT[1])
 
 
 def hair_seeds(layout: Layout, person: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
