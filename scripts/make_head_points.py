@@ -4,7 +4,7 @@ Writes the regressions of ``gswap.perception.head_points``, and where the points
 (``gswap.body.head_points``), to the package data. The people who are learnt from have the looks of some, and a shape
 drawn anew for every picture (hair, clothes and brows follow the skin); from number 40000 on their ears and skulls
 differ more than synthetic people's do, because real ones do. The errors are studied on others, from 3000; ``gswap
-bench track`` meets none of them. About half an hour of rendering, kept in ``--samples``::
+bench track`` meets none of them. About three quarters of an hour of rendering, kept in ``--samples``::
 
     python scripts/make_head_points.py --samples /tmp/samples
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy import linalg
 from scipy.spatial import KDTree
 
 from gswap.body.head_points import LEFT_EAR, RIGHT_EAR
@@ -36,18 +37,22 @@ from gswap.perception.config import PerceptionConfig
 from make_landmark_errors import mirror_pairs
 
 ROOT = Path(__file__).resolve().parents[1] / "src/gswap"
-BASES = (*range(21000, 21122), *range(30000, 30053), *range(31000, 31064), *range(40000, 40027), *range(41000, 41024))
+RANGES = ((21000, 122), (22000, 260), (30000, 53), (31000, 64), (40000, 27), (41000, 24))
+BASES = tuple(number for first, count in RANGES for number in range(first, first + count))
 SHAPES = 8
 FIRST_WIDE, WIDER = 40000, 1.7
 STUDIED, IMAGES = range(3000, 3024), 8
 JAW = tuple(i for i in OVAL if i in {58, 172, 136, 150, 149, 176, 148, CHIN, 377, 400, 378, 379, 365, 397, 288})
 MOUTH = (0, 17, 61, 291, 37, 267, 84, 314, 40, 270, 91, 321, 13, 14, 82, 312, 87, 317)
 """Landmarks around and between the lips."""
+LOWER_LIP = 17
+ROWS = (-0.2, 0.25, 0.5, 0.75)
+"""Shares of the way from the jaw to the lower lip."""
 EAR_POINTS, SKULL_POINTS, FACE_POINTS, MIDDLE_POINTS = 12, 20, 12, 6
 """On each side, and in the middle of the face."""
 FOLDS = 4
 RANK = 40
-HEAD_RIDGE, LOCAL_RIDGE = 0.3, 1.0
+HEAD_RIDGE, FACE_RIDGE, LOCAL_RIDGE = 0.3, 0.5, 1.0
 BY_YAW, BY_VIEW = 0.4, 0.3
 """Weights of what depends on the yaw, and of the view alone, against all that is seen."""
 UNSEEN = 127
@@ -69,6 +74,13 @@ class Points:
     mean: np.ndarray
     """Of the mean person, head coordinates."""
     middle: np.ndarray
+    between: np.ndarray
+    """(b, p): weights of the points for every place between jaw and mouth where details are looked at, too."""
+
+    @property
+    def face(self) -> int:
+        """How many of the points, the first, are the face's."""
+        return int((self.landmark >= 0).sum())
 
     def of(self, vertices: np.ndarray) -> np.ndarray:
         """The points of a mesh."""
@@ -106,6 +118,7 @@ def choose_points(model: AnnyModel) -> Points:
         mirror=np.concatenate([[marks.index(i) for i in pairs[marks]], *order]),
         mean=np.zeros(0),
         middle=np.array([0.0, *v[skull, 1:].mean(0)]),
+        between=_between(marks, len(marks) + 2 * (e + s)),
     )
     return replace(points, mean=points.of(v))
 
@@ -117,6 +130,16 @@ def _spread(v: np.ndarray, index: np.ndarray, count: int) -> np.ndarray:
         chosen.append(int(far.argmax()))
         far = np.minimum(far, np.linalg.norm(v[index] - v[index[chosen[-1]]], axis=1))
     return index[chosen]
+
+
+def _between(marks: list[int], count: int) -> np.ndarray:
+    """Places between the jaw, a little outside of it, and the lower lip."""
+    jaw, lip = [marks.index(i) for i in JAW], marks.index(LOWER_LIP)
+    out = np.zeros((len(ROWS), len(jaw), count))
+    for weights, share in zip(out, ROWS, strict=True):
+        weights[range(len(jaw)), jaw] = 1 - share
+        weights[:, lip] += share
+    return out.reshape(-1, count)
 
 
 # ---------------------------------------------------------------- pictures
@@ -300,12 +323,19 @@ def learn(looks: Looks, points: Points) -> dict[str, np.ndarray]:
     head = _Step([looks.landmarks, looks.head.reshape(n, -1)], looks.view, HEAD_RIDGE)
     guess = head.of_strangers(fold, true)
     _report("whole head", looks, points, guess)
-    places = looks.base + guess.reshape(n, -1, 2)
-    near = [finding.local_features(np.ascontiguousarray(p), at) for p, at in zip(looks.picture, places, strict=True)]
-    local = _Step([np.array(near, np.float32)], looks.view, LOCAL_RIDGE)
-    closer = np.concatenate([true - guess, looks.free], 1)
-    _report("and every point", looks, points, guess + local.of_strangers(fold, closer)[:, :-2])
-    return head.arrays("head", true) | local.arrays("local", closer)
+    near = []
+    for picture, points_at in zip(looks.picture, looks.base + guess.reshape(n, -1, 2), strict=True):
+        places = np.concatenate([points_at, points.between @ points_at])
+        near.append(finding.local_features(np.ascontiguousarray(picture), places).astype(np.float32))
+    details, closer = np.array(near), np.concatenate([true - guess, looks.free], 1)
+    of_face = finding.face_places(points.face, len(points.ear), len(points.between))
+    face = _Step([details[:, of_face].reshape(n, -1)], looks.view, FACE_RIDGE)
+    local = _Step([details[:, ~of_face].reshape(n, -1)], looks.view, LOCAL_RIDGE)
+    of_its_points, of_the_rest = np.split(closer, [2 * points.face], 1)
+    closer = np.concatenate([face.of_strangers(fold, of_its_points), local.of_strangers(fold, of_the_rest)], 1)
+    _report("and every point", looks, points, guess + closer[:, :-2])
+    arrays = face.arrays("face", of_its_points) | local.arrays("local", of_the_rest)
+    return head.arrays("head", true) | arrays
 
 
 def _report(label: str, looks: Looks, points: Points, guess: np.ndarray) -> None:
@@ -349,7 +379,9 @@ class _Step:
 
     def dual(self, used: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Coefficients of the pictures."""
-        return np.linalg.solve(self.kernel[np.ix_(used, used)] + self.ridge * np.eye(len(used)), target[used])
+        system = self.kernel[np.ix_(used, used)]
+        system[np.diag_indices(len(used))] += self.ridge
+        return linalg.solve(system, target[used], assume_a="pos", overwrite_a=True)
 
     def of_strangers(self, fold: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Guesses for every picture, learnt from the other folds."""
@@ -463,8 +495,9 @@ def main() -> None:
     lm = landmark_model(model)
     canonical = lm.face_shape(np.zeros(lm.space.basis.shape[1])).points
     places = {"canonical": canonical, "points": points.mean, "middle": points.middle, "ear": points.ear}
+    places |= {"between": points.between}
     nothing = finding.Regression(*(np.zeros(0) for _ in range(4)))
-    bare = finding.HeadPointFinder(**places, head=nothing, local=nothing)
+    bare = finding.HeadPointFinder(**places, head=nothing, face=nothing, local=nothing)
     looks = Looks.join([look_at(f, model, points, bare) for f in groups[0]])
     looks = Looks.join([looks, mirrored(looks, points, pairs)])
     arrays = places | learn(looks, points)

@@ -288,7 +288,9 @@ def test_ears_that_no_shape_has_are_followed_and_leave_the_face_alone(model):
     inner = np.setdiff1d(np.arange(468), OVAL)
     moved = whole.offsets - plain
     at_face = (moved[model.landmark_triangles[inner]] * model.landmark_barycentric[inner][..., None]).sum(1)
-    assert np.linalg.norm(at_face, axis=1).max() < 0.1 * np.linalg.norm(moved, axis=1).max()
+    lengths, largest = np.linalg.norm(at_face, axis=1), np.linalg.norm(moved, axis=1).max()
+    assert lengths.mean() < 0.01 * largest
+    assert lengths.max() < 0.2 * largest  # beside the jaw, which is moved as well
 
 
 def test_without_points_there_are_no_offsets(model):

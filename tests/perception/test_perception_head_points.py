@@ -108,6 +108,31 @@ def test_what_is_seen_changes_smoothly_with_the_point():
     assert np.abs(finding.local_features(picture, points + 1e-9) - here).max() < 1e-6
 
 
+def test_further_details_lie_between_points_of_the_face(finder):
+    of_face, count = finder.of_face(), len(finder.points)
+    assert of_face.shape == (count + len(finder.between),) and of_face[count:].all()
+    own = of_face[:count]
+    assert own[: own.sum()].all() and not own[finder.ear > 0].any()
+    assert (finder.between[:, ~own] == 0).all()
+    points = np.random.default_rng(0).normal(size=(count, 2))
+    places = finder.places(points)
+    np.testing.assert_array_equal(places[:count], points)
+    np.testing.assert_allclose(finder.places(points + 0.3), places + 0.3, atol=1e-6)
+
+
+def test_the_face_and_the_rest_are_noise_to_each_other(finder):
+    """What the regression of one says does not change what is found of the other."""
+    _, _, _, frame = error_of(3101, Pose(), finder, "short")
+    own = finder.of_face()[: len(finder.points)]
+    found, ears = find_head_points(frame.rgb, frame.landmarks, finder)
+    for name, changed in (("face", own), ("local", ~own)):
+        step = getattr(finder, name)
+        blind = replace(finder, **{name: replace(step, weights=0 * step.weights)})
+        other, also = find_head_points(frame.rgb, frame.landmarks, blind)
+        assert ((other != found).any(1) == changed).all()
+        assert (ears == also).all() == (name == "face")
+
+
 def mirror_pairs(points):
     """For every point the one on the other side."""
     apart = np.linalg.norm(points[:, None] * [-1, 1, 1] - points[None], axis=-1)

@@ -1,10 +1,12 @@
 """Where the ears, the skull, the jaw and the middle of the face are, as pictures of many people teach it.
 
-A cascade of two linear regressions on histograms of oriented gradients (supervised descent: Xiong & De la Torre 2013),
+A cascade of linear regressions on histograms of oriented gradients (supervised descent: Xiong & De la Torre 2013),
 learnt by ``scripts/make_head_points.py`` on synthetic people whose truth is known. The head's scaled orthographic pose
 under the landmarks gives a frame; the points' mean places in it are corrected by what the landmarks and the whole head
-look like, then by what is seen around every point where it is thought to be. What a hidden point gets is a guess;
-``body.head_points`` knows how good such guesses are. Points of the face correct the detector, whose errors they see.
+look like, then by what is seen around every point where it is thought to be: the face's points by what is around these
+and between jaw and mouth, ears and skull by what is around theirs (each is noise to the other). What a hidden point
+gets is a guess; ``body.head_points`` knows how good such guesses are. Points of the face correct the detector, whose
+errors they see.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from importlib import resources
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from gswap.foundation.errors import InternalError
 from gswap.foundation.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT, LIPS, OVAL
@@ -104,10 +106,23 @@ class HeadPointFinder:
     """Middle of the skull."""
     ear: Int[np.ndarray, "p"]
     """Which ear a point belongs to."""
+    between: Float[np.ndarray, "b p"]
+    """Further places of the face where details are looked at, as weighted sums of points."""
     head: Regression
     """:func:`head_features` -> shifts of the points from their mean places."""
+    face: Regression
+    """:func:`local_features` of the face -> further shifts of its points, which are the first."""
     local: Regression
-    """:func:`local_features` -> further shifts, then how much of the right and of the left ear is seen."""
+    """:func:`local_features` of the rest -> its further shifts, then how much of the right and of the left ear is
+    seen."""
+
+    def of_face(self) -> Bool[np.ndarray, "p+b"]:
+        """Which of :meth:`places` are the face's."""
+        return face_places(self.face.view.shape[1] // 2, len(self.points), len(self.between))
+
+    def places(self, points: Float[np.ndarray, "p 2"]) -> Float[np.ndarray, "p+b 2"]:
+        """Where details are looked at when the points are thought to be at ``points``."""
+        return np.concatenate([points, self.between @ points])
 
 
 def find_head_points(
@@ -127,8 +142,15 @@ def find_head_points(
     frame = head_frame(landmarks[:, :2].astype(np.float64), finder)
     points = frame.project(finder.points)
     points += finder.head(head_features(image, landmarks, frame, finder.canonical), frame).reshape(-1, 2)
-    closer = finder.local(local_features(local_picture(image, frame), points), frame)
-    return frame.outside(points + closer[:-2].reshape(-1, 2)), np.clip(closer[-2:], 0, 1)
+    details, of_face = local_features(local_picture(image, frame), finder.places(points)), finder.of_face()
+    face, rest = finder.face(details[of_face].ravel(), frame), finder.local(details[~of_face].ravel(), frame)
+    closer = np.concatenate([face, rest[:-2]]).reshape(-1, 2)
+    return frame.outside(points + closer), np.clip(rest[-2:], 0, 1)
+
+
+def face_places(face: int, points: int, between: int) -> Bool[np.ndarray, "p+b"]:
+    """Which places are the face's: its points, which are the first, and those between."""
+    return np.repeat([True, False, True], [face, points - face, between])
 
 
 def head_frame(landmarks: Float[np.ndarray, "478 2"], finder: HeadPointFinder) -> HeadFrame:
@@ -169,7 +191,7 @@ def local_picture(image: RgbImage, frame: HeadFrame) -> np.ndarray:
     return aligned(image, frame, LOCAL_SCALE, LOCAL_SIZE)
 
 
-def local_features(picture: np.ndarray, points: Float[np.ndarray, "p 2"]) -> Float[np.ndarray, "f"]:
+def local_features(picture: np.ndarray, points: Float[np.ndarray, "p 2"]) -> Float[np.ndarray, "p 48"]:
     """Four histograms around every point of the frame (after SIFT: Lowe 2004)."""
     size = LOCAL_SIZE
     table = oriented(picture, 0.8, 2 * np.pi, LOCAL_BINS).reshape(size, size, LOCAL_BINS)
@@ -183,7 +205,7 @@ def local_features(picture: np.ndarray, points: Float[np.ndarray, "p 2"]) -> Flo
     below = table[first + size] * (1 - right) + table[first + size + 1] * right
     around = above * (1 - down) + below * down
     energy = np.square(around).sum((1, 2), keepdims=True)
-    return np.minimum(around / np.sqrt(energy + LOCAL_FLAT**2), SHARPEST).ravel()
+    return np.minimum(around / np.sqrt(energy + LOCAL_FLAT**2), SHARPEST).reshape(len(points), -1)
 
 
 def aligned(image: RgbImage, frame: HeadFrame, scale: float, size: int) -> np.ndarray:
@@ -262,9 +284,9 @@ def load_finder() -> HeadPointFinder:
 
 def read_finder(arrays: Mapping[str, np.ndarray]) -> HeadPointFinder:
     """Stored arrays -> numbers; weights are stored as bytes with a step per column."""
-    plain = {name: arrays[name].astype(np.float64) for name in ("canonical", "points", "middle")}
-    head, local = (_read_regression(arrays, name) for name in ("head", "local"))
-    return HeadPointFinder(ear=arrays["ear"].astype(np.int64), head=head, local=local, **plain)
+    plain = {name: arrays[name].astype(np.float64) for name in ("canonical", "points", "middle", "between")}
+    head, face, local = (_read_regression(arrays, name) for name in ("head", "face", "local"))
+    return HeadPointFinder(ear=arrays["ear"].astype(np.int64), head=head, face=face, local=local, **plain)
 
 
 def _read_regression(arrays: Mapping[str, np.ndarray], name: str) -> Regression:
