@@ -168,16 +168,16 @@ class HeadSegmenter:
         """Give the head what falls below the jaw from its hair: a tail, strands that came loose; changes ``labels``."""
         crop = layout.crop
         hair, skin, clothes, background = cv2.split(self.colors.take(lab_bins(crop.take(sample.rgb)), 0))
-        likely = hair > _TAIL_LIKELIHOOD * np.maximum(clothes, background)
-        falling = likely & (hair > skin) & priors.below_hair(layout) & (crop.take(sample.person) > _TAIL_MATTE)
-        root = likely & (hair > _TAIL_LIKELIHOOD * skin) & priors.nape(layout) & (labels[priors.HEAD] > 0.5)
+        likely = hair > _TAIL_LIKELIHOOD * np.maximum(np.maximum(clothes, background), skin)
+        falling = likely & priors.below_hair(layout) & (crop.take(sample.person) > _TAIL_MATTE)
+        falling &= labels[priors.NECK] < 0.5  # in the shade of the chin skin may be as dark as hair
+        root = likely & priors.nape(layout) & (labels[priors.HEAD] > 0.5)
         _, pieces = cv2.connectedComponents((falling | root).view(np.uint8))
         rooted = np.bincount(pieces[root], minlength=int(pieces.max()) + 1) >= _TAIL_ROOT
         rooted[0] = False
         share = blur((rooted[pieces] & falling).astype(np.float32), _TAIL_EDGE)
-        for other in (priors.NECK, priors.CLOTHES):
-            labels[priors.HEAD] += share * labels[other]
-            labels[other] *= 1 - share
+        labels[priors.HEAD] += share * labels[priors.CLOTHES]
+        labels[priors.CLOTHES] *= 1 - share
 
     def _edges(self, sample: Sample, layout: Layout, labels: Labels) -> Masks:
         """Soft masks of the whole work image."""
