@@ -11,9 +11,9 @@ import torch
 
 from gswap.foundation.store import PngStore
 from gswap.portrait.checkpoint import CHECKPOINT
-from gswap.portrait.fit import fit_portrait
+from gswap.portrait.fit import costly_losses_due, fit_portrait
 from gswap.portrait.frames import TrainingFrames
-from gswap.portrait.guidance import SCALE, GuidingFrames, cut, enlarge_generated, is_guided
+from gswap.portrait.guidance import SCALE, GuidingFrames, cut, enlarge_generated
 
 
 def enlarged(scene, value: int | None = None) -> list[np.ndarray]:
@@ -59,9 +59,9 @@ def test_random_cuts_keep_their_camera(scene, tiny_config):
     assert cut(frame, np.random.default_rng(1), side=512) is frame
 
 
-def test_guidance_begins_after_a_third_of_the_steps():
-    guided = [step for step in range(90) if is_guided(step, 90)]
-    assert guided[0] == 32 and set(np.diff(guided)) == {4}
+def test_costly_losses_begin_after_a_third_of_the_steps():
+    due = [step for step in range(90) if costly_losses_due(step, 90)]
+    assert due[0] == 32 and set(np.diff(due)) == {4}
 
 
 class Counting:

@@ -28,6 +28,7 @@ from gswap.segmentation.layout import (
     Sample,
     _parts_seen,
     face_axes,
+    face_crop,
     face_parts,
     face_unit,
     lay_out,
@@ -36,7 +37,7 @@ from gswap.segmentation.layout import (
 )
 from gswap.segmentation.masks import HeadSegmenter, Previous, _soften
 from gswap.segmentation.person import person_around
-from gswap.segmentation.photos import prepare_photos
+from gswap.segmentation.photos import matte_head, prepare_photos
 from gswap.segmentation.prior import label_prior, skin_share
 
 SIZE = 224
@@ -225,6 +226,32 @@ def test_a_crop_keeps_a_flat_picture_and_its_places():
         centres = (np.arange(size[0]) + 0.5) * 60 / size[0] + 20 - 0.5
         assert taken.shape == size[::-1] and np.abs(taken - centres)[:, 1:-1].max() < 1e-3
         assert np.abs(crop.give_back(taken)[:, 5:-5] - ramp[10:50, 25:75]).max() < 0.01
+
+
+AWAY = [(-2000, 0), (2000, 0), (0, -2000), (0, 2000), (2000, 2000), (SIZE, 0)]
+"""Steps in pixels that leave nothing, or next to nothing, of a face in the image."""
+
+
+@pytest.mark.parametrize("step", AWAY)
+def test_a_face_outside_the_image_has_a_crop_and_no_head(step):
+    _, samples = clip("short", 300)
+    away = replace(samples[0], landmarks=np.add(samples[0].landmarks, (*step, 0)))
+    crop = face_crop(away.landmarks, away.rgb.shape, 112)
+    assert 0 <= crop.x < crop.x + crop.width <= SIZE and 0 <= crop.y < crop.y + crop.height <= SIZE
+    assert crop.take(away.rgb).shape == (*crop.size[::-1], 3)
+    masks = HeadSegmenter.prepare(samples, MODEL).segment(away)
+    assert not masks.head.any() and not masks.neck.any()
+
+
+@pytest.mark.filterwarnings("default")  # numba's, from PyMatting
+@pytest.mark.parametrize("step", AWAY)
+def test_a_mask_away_from_the_face_is_not_matted(step):
+    """As a head parser may give it: of somebody else."""
+    _, samples = clip("short", 300)
+    masks = HeadSegmenter.prepare(samples, MODEL).segment(samples[0])
+    away = replace(samples[0], landmarks=np.add(samples[0].landmarks, (*step, 0)))
+    matte = matte_head(away, masks, False, 1000)
+    assert not matte.alpha.any() and np.array_equal(matte.foreground, away.rgb)
 
 
 def test_colours_are_told_apart():

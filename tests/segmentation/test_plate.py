@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -96,6 +98,35 @@ def test_never_seen_background_does_not_flicker():
     plate = build(still, Window(window.x[:4], window.y[:4], WIDTH, HEIGHT))
     images = [plate.plate(t, f.rgb, f.masks, f.landmarks) for t, f in enumerate(still)]
     assert all(np.array_equal(images[0], image) for image in images[1:])
+
+
+def filled_by(frame, head_too: bool = False):
+    """The frame, its person as large as the image: nothing of a background is seen."""
+    everywhere = np.full_like(frame.masks.person, 255)
+    return replace(frame, masks=replace(frame.masks, person=everywhere, **({"head": everywhere} if head_too else {})))
+
+
+@pytest.mark.parametrize("inpaint", [None, lambda image, mask: np.zeros_like(image)])
+def test_a_person_who_fills_every_frame_leaves_the_colours_around_the_hole(inpaint):
+    green = np.full((HEIGHT, WIDTH, 3), (90, 140, 60), np.uint8)
+    frame = filled_by(draw_person(green, 100, 90))
+    builder = PlateBuilder(Window(np.zeros(2, int), np.zeros(2, int), WIDTH, HEIGHT), Shot(0, 2), CFG)
+    for t in range(2):
+        builder.observe(t, frame.rgb, frame.masks, frame.landmarks)
+    plate = builder.build(inpaint)
+    hole = hole_mask(frame.masks, frame.landmarks, CFG)
+    out = plate.plate(1, frame.rgb, frame.masks, frame.landmarks)
+    assert not plate.seen.any() and np.array_equal(out[~hole], frame.rgb[~hole])
+    above_collar = hole & (np.arange(HEIGHT)[:, None] < 100)
+    assert above_collar.sum() > 3000 and np.abs(out[above_collar] - np.array((90.0, 140, 60))).max() < 30
+    assert out[hole].max(1).min() > 60
+
+
+def test_a_hole_as_large_as_the_frames_has_their_mean_colour():
+    frame = filled_by(clip(False, 2)[0][0], head_too=True)
+    assert hole_mask(frame.masks, frame.landmarks, CFG).all()
+    canvas = build([frame, frame], Window(np.zeros(2, int), np.zeros(2, int), WIDTH, HEIGHT)).canvas
+    assert np.abs(canvas - frame.rgb.mean((0, 1))).max() <= 0.5
 
 
 def test_samples_fit_into_the_memory():

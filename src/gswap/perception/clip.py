@@ -32,6 +32,8 @@ HEADING_FRAMES = 6
 """Detections from which a face's velocity is taken."""
 IDENTITY_SPACING = 15
 """Frames between two identities at least: neighbours look alike, and one costs as much as ten frames' landmarks."""
+BRIDGED_CONFIDENCE = 0.3
+"""Confidence in interpolated landmarks."""
 HINT_MARGIN = 1.7
 """Side of the crop around a hinted face, in units of the landmarks' extent."""
 Frames = Callable[[], Iterable[RgbImage]]
@@ -259,61 +261,100 @@ def follow(
     or smoothed across a cut.
     """
     boxes = _smooth_boxes(person.boxes, shots, cfg.max_bridge)
-    count = len(boxes)
-    hidden = np.zeros(count, bool) if person.hidden is None else person.hidden
-    landmarks = np.full((count, 478, 3), np.nan)
-    confidence = np.zeros(count)
-    shoulders = np.full((count, 2, 3), np.nan)
-    identities: dict[int, np.ndarray] = {}
-    focus = np.full(count, np.nan)
-    looks = np.zeros((count, LOOK, LOOK), np.float32)
-    finder = load_finder()
-    head = np.full((count, len(finder.ear), 2), np.nan)
-    ears = np.zeros((count, 2))
+    count, finder = len(boxes), load_finder()
+    expected = np.isfinite(boxes[:, 0])
+    if person.hidden is not None:
+        expected &= ~person.hidden
+    found = _Found.nothing(count, len(finder.ear))
     starts = {shot.start for shot in shots}
     spacing, due = max(IDENTITY_SPACING, count // cfg.embeddings), 0
     with FaceMesh(video=True) as mesh, FaceMesh(video=False) as still, Shoulders() as find_shoulders:
         for t, image in enumerate(frames()):
             if t in starts and t > 0:
                 mesh.reset()
-            if np.isfinite(boxes[t, 0]) and not hidden[t]:
+            if expected[t]:
                 x, y, face, score = boxes[t]
-                side = face * cfg.crop_margin
-                looks[t] = _look(image, x, y, face)
-                points = mesh(image, (x, y), side, cfg.crop)
-                if points is None or not _on_face(points, x, y, face):
-                    points = still(image, (x, y), side, cfg.crop)
-                if points is not None and _on_face(points, x, y, face):
-                    landmarks[t] = points
-                    confidence[t] = score
-                    focus[t] = sharpness(image, points)
-                    head[t], ears[t] = find_head_points(image, points, finder)
+                found.looks[t] = _look(image, x, y, face)
+                points = _landmarks(image, boxes[t], mesh, still, cfg)
+                if points is not None:
+                    found.landmarks[t], found.confidence[t] = points, score
+                    found.sharpness[t] = sharpness(image, points)
+                    found.head_points[t], found.ears_seen[t] = find_head_points(image, points, finder)
                     if t >= due:
-                        identities[t], due = embed(image, points), t + spacing
+                        found.identities[t], due = embed(image, points), t + spacing
                 if t % cfg.shoulder_stride == 0 or t in starts:
-                    shoulders[t] = find_shoulders(image, (x, y), face)
+                    found.shoulders[t] = find_shoulders(image, (x, y), face)
             progress(t + 1, count, "landmarks")
-    valid = np.isfinite(landmarks[:, 0, 0])
-    bridged = np.zeros(count, bool)
-    for shot in shots:
-        part = slice(shot.start, shot.stop)
-        _bridge(landmarks[part], valid[part], bridged[part], cfg.max_bridge, looks[part])
-        _interpolate(shoulders[part])
-    confidence[bridged] = 0.3
-    return FaceTrack(
-        landmarks=landmarks.astype(np.float32),
-        valid=valid | bridged,
-        confidence=confidence.astype(np.float32),
-        bridged=bridged,
-        duplicate=np.asarray(duplicate, bool),
-        shoulders=np.nan_to_num(shoulders).astype(np.float32),
-        embedding=identity_table(identities, count),
-        sharpness=np.nan_to_num(focus).astype(np.float32),
-        size=size,
-        shots=tuple(shots),
-        head_points=head.astype(np.float32),
-        ears_seen=ears.astype(np.float32),
-    )
+    return found.track(size, shots, duplicate, cfg.max_bridge)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the frames of a clip show of one person; NaN where it was not found. Filled frame by frame."""
+
+    landmarks: Float[np.ndarray, "t 478 3"]
+    confidence: Float[np.ndarray, "t"]
+    """0 where there are no landmarks."""
+    sharpness: Float[np.ndarray, "t"]
+    head_points: Float[np.ndarray, "t k 2"]
+    ears_seen: Float[np.ndarray, "t 2"]
+    shoulders: Float[np.ndarray, "t 2 3"]
+    looks: Float[np.ndarray, "t n n"]
+    """Tiny pictures of where the face should be."""
+    identities: dict[int, np.ndarray]
+    """Frame -> embedding."""
+
+    @classmethod
+    def nothing(cls, count: int, head_points: int) -> _Found:
+        """Of ``count`` frames, before the first is looked at."""
+        return cls(
+            landmarks=np.full((count, 478, 3), np.nan),
+            confidence=np.zeros(count),
+            sharpness=np.full(count, np.nan),
+            head_points=np.full((count, head_points, 2), np.nan),
+            ears_seen=np.zeros((count, 2)),
+            shoulders=np.full((count, 2, 3), np.nan),
+            looks=np.zeros((count, LOOK, LOOK), np.float32),
+            identities={},
+        )
+
+    def track(
+        self, size: tuple[int, int], shots: Sequence[Shot], duplicate: Bool[np.ndarray, "t"], max_gap: int
+    ) -> FaceTrack:
+        """The track, gaps of at most ``max_gap`` frames bridged (in place)."""
+        count = len(self.landmarks)
+        valid = np.isfinite(self.landmarks[:, 0, 0])
+        bridged = np.zeros(count, bool)
+        for shot in shots:
+            part = slice(shot.start, shot.stop)
+            _bridge(self.landmarks[part], valid[part], bridged[part], max_gap, self.looks[part])
+            _interpolate(self.shoulders[part])
+        return FaceTrack(
+            landmarks=self.landmarks.astype(np.float32),
+            valid=valid | bridged,
+            confidence=np.where(bridged, BRIDGED_CONFIDENCE, self.confidence).astype(np.float32),
+            bridged=bridged,
+            duplicate=np.asarray(duplicate, bool),
+            shoulders=np.nan_to_num(self.shoulders).astype(np.float32),
+            embedding=identity_table(self.identities, count),
+            sharpness=np.nan_to_num(self.sharpness).astype(np.float32),
+            size=size,
+            shots=tuple(shots),
+            head_points=self.head_points.astype(np.float32),
+            ears_seen=self.ears_seen.astype(np.float32),
+        )
+
+
+def _landmarks(
+    image: RgbImage, box: Float[np.ndarray, "4"], mesh: FaceMesh, still: FaceMesh, cfg: PerceptionConfig
+) -> Float[np.ndarray, "478 3"] | None:
+    """Landmarks of the face in a detection's box: ``mesh`` follows it, ``still`` looks anew where that lost it."""
+    x, y, face, _ = box
+    for look in (mesh, still):
+        points = look(image, (x, y), face * cfg.crop_margin, cfg.crop)
+        if points is not None and _on_face(points, x, y, face):
+            return points
+    return None
 
 
 def _on_face(points: np.ndarray, x: float, y: float, face: float) -> bool:

@@ -48,7 +48,7 @@ class FitConfig:
     samples_per_eye_face: int = 6
     """Gaussians on every triangle of the eyeballs."""
     opacity: float = 0.9
-    """Initial opacity."""
+    """Initial opacity. With 0.6 one layer of Gaussians covers 85 %: the mouth's inside shone through the cheeks."""
     temporal: Literal["none", "add", "mlp"] = "none"
     """How the temporal condition c_t acts on the features. Frame-random flicker averages away without it."""
     appearance: Literal["neural", "harmonics"] = "neural"

@@ -19,7 +19,7 @@ from gswap.portrait.beginning import begin_at_outline, begin_with_pictures, mark
 from gswap.portrait.checkpoint import Curve, read_checkpoint, write_checkpoint
 from gswap.portrait.config import FitConfig
 from gswap.portrait.frames import TrainingFrame, TrainingFrames, window_camera
-from gswap.portrait.guidance import GuidingFrames, cut, guided_loss, is_guided
+from gswap.portrait.guidance import GuidingFrames, cut, guided_loss
 from gswap.portrait.losses import PerceptualLoss, field_losses, image_losses, mode_losses
 from gswap.portrait.model import Portrait, Rendering, View, build_portrait
 from gswap.portrait.outline import HeadPicture, outline_offsets
@@ -48,8 +48,8 @@ REGULARISE_EVERY = 4
 """Steps between two looks at the regularisers."""
 REGULARISE_MODES_EVERY = 16
 """The same for what changes with the expression: eleven times as many numbers."""
-PERCEPTUAL_EVERY = 4
-"""Steps between two looks of the perceptual loss, from a third of the fit on."""
+COSTLY_EVERY = 4
+"""Steps between two looks of the perceptual loss and of the super-resolution guidance."""
 BLINK, JAW_OPEN = ("eyeBlinkLeft", "eyeBlinkRight"), "jawOpen"
 BLINK_LEVEL, JAW_LEVEL, RARE = 0.35, 0.15, 0.25
 """Actions from which a frame counts as a blink or a wide mouth; what a larger share of frames does is not rare."""
@@ -121,9 +121,10 @@ def fit_portrait(
         rendering = _render(portrait, geometry, frame, t, rasterize)
         losses = image_losses(rendering, frame)
         loss = _regularised(losses.total(cfg), step, portrait, laplacian, neighbours)
-        if perceptual is not None and step >= total // 3 and step % PERCEPTUAL_EVERY == 0:
+        costly = costly_losses_due(step, total)
+        if perceptual is not None and costly:
             loss = loss + cfg.weight_perceptual * perceptual(rendering.image, frame.image)
-        if guiding is not None and is_guided(step, total):
+        if guiding is not None and costly:
             large = cut(guiding[t], np.random.default_rng((cfg.seed, step)))
             rendered = _render(portrait, geometry, large, t, rasterize)
             loss = loss + cfg.weight_guidance * guided_loss(rendered, large, cfg, perceptual)
@@ -217,6 +218,14 @@ def frame_of_step(frames: Int[np.ndarray, "n"], step: int, seed: int) -> int:
     run = order[number * RUN : (number + 1) * RUN]
     turn, position = divmod(position, len(run))
     return int(np.random.default_rng((seed, epoch, number, turn)).permutation(run)[position])
+
+
+def costly_losses_due(step: int, total: int) -> bool:
+    """Whether this step has the perceptual loss and the guidance too.
+
+    They come from a third of the steps on, when the portrait has its coarse shape and colours, and not every step.
+    """
+    return step >= total // 3 and step % COSTLY_EVERY == 0
 
 
 def rate_factor(done: float, cfg: FitConfig) -> float:

@@ -24,19 +24,7 @@ SCALE = 2
 """Size of the guiding pictures, in windows."""
 SIDE = 512
 """Largest side of what one step renders of them, pixels: larger ones are cut at random places."""
-EVERY = 4
-"""Steps between two guided ones."""
 _CUBIC, _LINEAR = cv2.INTER_CUBIC, cv2.INTER_LINEAR
-
-
-def starts_at(total: int) -> int:
-    """First step that is guided: a third of all, when the portrait has its coarse shape and colours."""
-    return total // 3
-
-
-def is_guided(step: int, total: int) -> bool:
-    """Whether this step looks at the guiding pictures too."""
-    return step >= starts_at(total) and step % EVERY == 0
 
 
 def enlarge_generated(

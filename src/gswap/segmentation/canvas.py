@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from jaxtyping import Bool
 
+from gswap.foundation.imaging import smooth_fill
 from gswap.foundation.types import Masks, RgbImage, Shot, Window
 from gswap.segmentation.config import PlateConfig
 from gswap.segmentation.hole import HeadRegion, distance_to, within
@@ -146,6 +147,19 @@ def median_background(
         middle = np.where(count[..., None] > 0, (picked[0] + picked[1] + 1) // 2, 0)
         canvas[part], revealed[part], known[part] = middle.clip(0, 255), enough, count > 0
     return canvas, revealed, known
+
+
+def colours_around_holes(frames: list[Keyframe], moves: list[Affine], size: tuple[int, int]) -> RgbImage:
+    """A canvas of a shot that people fill: what is around the holes, continued smoothly into them.
+
+    Where the holes fill the frames, it has the frames' mean colour.
+    """
+    around = [replace(frame, open=~frame.hole) for frame in frames]
+    canvas, _, known = median_background(around, moves, size, len(frames) + 1)
+    if not known.any():
+        canvas[:] = np.mean([frame.rgb.mean((0, 1)) for frame in frames], 0).round()
+        return canvas
+    return np.round(smooth_fill(canvas.astype(np.float32), ~known)).clip(0, 255).astype(np.uint8)
 
 
 def needed_background(frames: list[Keyframe], moves: list[Affine], size: tuple[int, int]) -> Bool[np.ndarray, "ch cw"]:

@@ -100,14 +100,22 @@ def face_unit(landmarks: Float[np.ndarray, "478 _"]) -> float:
 
 
 def face_crop(landmarks: Float[np.ndarray, "478 3"], shape: tuple[int, ...], face_pixels: int) -> Crop:
-    """The part of an image of ``shape`` (h, w) that can hold head, neck and long hair."""
+    """The part of an image of ``shape`` (h, w) that can hold head, neck and long hair.
+
+    Of a face too far outside the image it is the row or column of pixels nearest to it, never nothing.
+    """
     unit = face_unit(landmarks)
     x, y = (landmarks[CHIN, :2] + landmarks[FOREHEAD_TOP, :2]) / 2
-    x0, x1 = (int(np.clip(v, 0, shape[1])) for v in (x - CROP_BESIDE * unit, x + CROP_BESIDE * unit))
-    y0, y1 = (int(np.clip(v, 0, shape[0])) for v in (y - CROP_ABOVE * unit, y + CROP_BELOW * unit))
-    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
+    x0, x1 = _range_within(x - CROP_BESIDE * unit, x + CROP_BESIDE * unit, shape[1])
+    y0, y1 = _range_within(y - CROP_ABOVE * unit, y + CROP_BELOW * unit, shape[0])
     scale = min(face_pixels / unit, 1.0)
     return Crop(x0, y0, x1 - x0, y1 - y0, (max(round((x1 - x0) * scale), 8), max(round((y1 - y0) * scale), 8)))
+
+
+def _range_within(low: float, high: float, length: int) -> tuple[int, int]:
+    """The part of a range of pixels that lies in ``0 .. length``; at least one pixel."""
+    first = int(np.clip(low, 0, length - 1))
+    return first, max(int(np.clip(high, 0, length)), first + 1)
 
 
 def face_axes(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float
 
 from gswap.foundation.errors import InputError
 from gswap.foundation.protocols import BodyModel, HeadParser
@@ -139,6 +139,8 @@ def trimap(sample: Sample, masks: Masks, long_hair: bool) -> Float[np.ndarray, "
 def matte_head(sample: Sample, masks: Masks, long_hair: bool, max_side: int) -> Matte:
     """Alpha and foreground colours of head and neck in one photo.
 
+    Nothing is opaque beyond :func:`~gswap.segmentation.layout.face_crop`.
+
     Args:
         sample: The photo.
         masks: Its masks.
@@ -149,11 +151,14 @@ def matte_head(sample: Sample, masks: Masks, long_hair: bool, max_side: int) -> 
 
     known = trimap(sample, masks, long_hair)
     alpha, colour = np.zeros(known.shape, np.float32), sample.rgb.copy()
-    if not (known == 1).any() or not (known == 0).any():
-        return Matte(np.round(known * 255).astype(np.uint8), colour)
     crop = _crop_around(known > 0, sample, max_side)
-    small = crop.take(sample.rgb).astype(np.float64) / 255
+    if crop is None:
+        return Matte(np.zeros(known.shape, np.uint8), colour)
     bands = cv2.resize(known[crop.box], crop.size, interpolation=cv2.INTER_NEAREST).astype(np.float64)
+    if not (bands == 1).any() or not (bands == 0).any():
+        alpha[crop.box] = known[crop.box]
+        return Matte(np.round(alpha * 255).astype(np.uint8), colour)
+    small = crop.take(sample.rgb).astype(np.float64) / 255
     solved = np.clip(estimate_alpha_cf(small, bands), 0, 1)
     solved = np.clip((solved - _CERTAIN) / (1 - 2 * _CERTAIN), 0, 1)
     clean = np.clip(np.asarray(estimate_foreground_ml(small, solved)) * 255, 0, 255).astype(np.float32)
@@ -169,9 +174,14 @@ def matte_head(sample: Sample, masks: Masks, long_hair: bool, max_side: int) -> 
     return Matte(np.round(alpha * 255).astype(np.uint8), colour)
 
 
-def _crop_around(region: UInt8[np.ndarray, "h w"], sample: Sample, max_side: int) -> Crop:
-    """The smallest rectangle with a region (and what surrounds it), at the size to solve for."""
+def _crop_around(region: Bool[np.ndarray, "h w"], sample: Sample, max_side: int) -> Crop | None:
+    """The smallest rectangle with a region (and what surrounds it), at the size to solve for.
+
+    ``None`` where the face's crop shows nothing of the region.
+    """
     whole = face_crop(sample.landmarks, sample.rgb.shape, max_side)
+    if not region[whole.box].any():
+        return None
     rows = np.flatnonzero(region.any(1))
     columns = np.flatnonzero(region.any(0))
     margin = round(0.12 * face_unit(sample.landmarks))

@@ -22,6 +22,7 @@ from gswap.foundation.types import Masks, RgbImage, Shot, Window
 from gswap.segmentation.canvas import (
     Keyframe,
     canvas_box,
+    colours_around_holes,
     median_background,
     needed_background,
     observed,
@@ -98,6 +99,8 @@ class PlateBuilder:
 
         Args:
             inpaint: Fills what no frame shows and some hole looks at; ``None`` = the texture around it is continued.
+                Not asked where no frame shows any background (people fill them): then the colours around the holes
+                are continued smoothly.
 
         Raises:
             InternalError: No frame was observed.
@@ -110,11 +113,13 @@ class PlateBuilder:
         moves = [after(translation(-origin[0], -origin[1]), move) for move in moves]
         views = min(self.cfg.minimum_views, len(frames))
         canvas, seen, known = median_background(frames, moves, size, views)
-        if inpaint is not None and not known.all():
+        if not known.any():
+            canvas = colours_around_holes(frames, moves, size)
+        elif inpaint is not None and not known.all():
             unseen = needed_background(frames, moves, size) & ~known
             smooth = np.round(smooth_fill(canvas.astype(np.float32), ~known)).clip(0, 255).astype(np.uint8)
             canvas = inpaint(smooth, np.where(unseen, 255, 0).astype(np.uint8))
-        elif known.any() and not known.all():
+        elif not known.all():
             textured = local_contrast(canvas, known, self.cfg.fill_side) > self.cfg.texture
             needed = needed_background(frames, moves, size) if textured else np.zeros_like(known)
             canvas = continue_texture(canvas, ~known, needed, self.cfg.fill_side)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gswap.foundation.settings import NO_RESULT
+
 Method = Literal["lora", "full", "none"]
 Sampler = Literal["dpm", "unipc", "lcm"]
 Start = Literal["noise", "reenact"]
@@ -68,7 +70,7 @@ class AdaptConfig:
     """Weight of the loss on clothes: with 0 none of them leaks into the generator."""
     low_memory: bool = True
     """Gradient checkpointing, and 8-bit Adam where bitsandbytes is installed (both for `full` only)."""
-    checkpoint_every: int = 100
+    checkpoint_every: int = field(default=100, metadata=NO_RESULT)
     """Steps between two checkpoints."""
     validate_every: int = 200
     """Steps between two validations on the target's own hints; 0 = none."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from scipy.ndimage import median_filter
 
 from gswap.foundation.imaging import blur, blur_wide, disc, fill_polygon, largest_component, over, smooth_fill
@@ -67,7 +67,7 @@ class Neck:
 
 
 def build_neck(
-    target: np.ndarray,
+    target: UInt8[np.ndarray, "h w 3"],
     person: Float[np.ndarray, "h w"],
     target_points: Points2,
     head: tuple[Float[np.ndarray, "h w 3"], Float[np.ndarray, "h w"], Bool[np.ndarray, "h w"], Points2],
@@ -77,48 +77,82 @@ def build_neck(
     """Recolour the target's neck to the new head's lower face, and fill what its chin hid.
 
     Args:
-        target: Target crop, 8-bit levels.
+        target: Target crop.
         person: Target's head and neck mask, [0, 1].
         target_points: Its landmarks.
         head: The relit head, its alpha, its skin, its landmarks.
         target_skin: The target's face skin.
         torso: Where the target wears something, [0, 1].
     """
-    h, w = person.shape
     colour, head_alpha, skin, points = head
     image = target.astype(np.float32)
     ruler = FaceRuler.of(target_points)
     gain = mean_log(colour, _lower(skin, points)) - mean_log(target, _lower(target_skin, target_points))
-    levels = np.arange(256, dtype=np.float32)[:, None]
-    table = np.clip((levels + LOG_FLOOR) * np.exp(gain).astype(np.float32) - LOG_FLOOR, 0, 255)
-    recoloured = cv2.LUT(target, table.reshape(256, 1, 3))
+    recoloured = _with_gain(target, gain)
     core, own, region = _areas(target, person, target_points, target_skin)
-    small_ruler = FaceRuler.of(target_points, 1 / HALF)
-    within, column = upright(core, region, small_ruler)
-    if column.any():
-        region |= column
-    else:  # a waist that is not seen on both sides tells nothing
-        new_head = cv2.resize(head_alpha, core.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
-        within = below_jaw(region, new_head, small_ruler, Turn.of(target_points / HALF, small_ruler))
-    beyond, region = region & ~within, region & within
+    region, beyond = _between_sides(core, region, head_alpha, target_points)
     if not core.any():
-        empty = np.zeros((h, w), np.float32)
+        empty = np.zeros(person.shape, np.float32)
         return Neck(recoloured, empty, empty, empty, image)
     edge = disc(EDGE * ruler.width / HALF)
     known = own & (cv2.erode(region.astype(np.uint8), edge) > 0)
-    known = known if known.any() else core
-    own = blur(cv2.resize(own.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR), 0.006 * ruler.width)
-    area = cv2.resize(region.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
-    alpha = blur(cv2.dilate(area, np.ones((3, 3), np.uint8)), 1.2)
+    shown = blur(_enlarged(own, person.shape), 0.006 * ruler.width)
+    _fill_hidden(recoloured, shown, known if known.any() else core, region)
+    alpha = blur(cv2.dilate(_enlarged(region, person.shape), np.ones((3, 3), np.uint8)), 1.2)
+    outside = blur(_enlarged(beyond, person.shape), 1.2) * person
+    scene = recolour_rim(image, alpha, torso, gain, ruler.width)
+    return Neck(recoloured, alpha, (1 - shown) * alpha, outside, scene)
+
+
+def _with_gain(target: UInt8[np.ndarray, "h w 3"], gain: Float[np.ndarray, "3"]) -> Float[np.ndarray, "h w 3"]:
+    """The picture with its colours multiplied by ``exp(gain)``, 8-bit levels."""
+    levels = np.arange(256, dtype=np.float32)[:, None]
+    table = np.clip((levels + LOG_FLOOR) * np.exp(gain).astype(np.float32) - LOG_FLOOR, 0, 255)
+    return cv2.LUT(target, table.reshape(256, 1, 3))
+
+
+def _between_sides(
+    core: Bool[np.ndarray, "h2 w2"],
+    region: Bool[np.ndarray, "h2 w2"],
+    head_alpha: Float[np.ndarray, "h w"],
+    target_points: Points2,
+) -> tuple[Bool[np.ndarray, "h2 w2"], Bool[np.ndarray, "h2 w2"]]:
+    """The new neck, and what of the target's ``region`` lies outside its sides; both at half resolution."""
+    ruler = FaceRuler.of(target_points, 1 / HALF)
+    within, column = upright(core, region, ruler)
+    if column.any():
+        region = region | column
+    else:  # a waist that is not seen on both sides tells nothing
+        new_head = cv2.resize(head_alpha, core.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
+        within = below_jaw(region, new_head, ruler, Turn.of(target_points / HALF, ruler))
+    return region & within, region & ~within
+
+
+def _fill_hidden(
+    colour: Float[np.ndarray, "h w 3"],
+    shown: Float[np.ndarray, "h w"],
+    known: Bool[np.ndarray, "h2 w2"],
+    region: Bool[np.ndarray, "h2 w2"],
+) -> None:
+    """Continue the neck's colours smoothly over what the target's chin hid, in place.
+
+    Args:
+        colour: The recoloured target.
+        shown: Where it stays as it is, [0, 1].
+        known: Where its colours are taken from, at half resolution.
+        region: The whole neck, at half resolution.
+    """
     x0, y0, x1, y1 = (HALF * side for side in bounds_of(region | known, 4) or (0, 0, 0, 0))
     box, small = np.s_[y0:y1, x0:x1], np.s_[y0 // HALF : y1 // HALF, x0 // HALF : x1 // HALF]
-    hidden = cv2.resize(recoloured[box], known[small].shape[::-1], interpolation=cv2.INTER_AREA)
-    fill = smooth_fill(hidden, ~known[small], smoothing=4, coarsest=1)
+    coarse = cv2.resize(colour[box], known[small].shape[::-1], interpolation=cv2.INTER_AREA)
+    fill = smooth_fill(coarse, ~known[small], smoothing=4, coarsest=1)
     fill = cv2.resize(fill, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
-    recoloured[box] = over(recoloured[box], own[box], fill)
-    outside = cv2.resize(beyond.astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
-    scene = recolour_rim(image, alpha, torso, gain, ruler.width)
-    return Neck(recoloured, alpha, (1 - own) * alpha, blur(outside, 1.2) * person, scene)
+    colour[box] = over(colour[box], shown[box], fill)
+
+
+def _enlarged(mask: Bool[np.ndarray, "h2 w2"], shape: tuple[int, ...]) -> Float[np.ndarray, "h w"]:
+    """A mask of half resolution at ``shape`` (h, w), [0, 1]."""
+    return cv2.resize(mask.astype(np.float32), shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def recolour_rim(
