@@ -45,8 +45,6 @@ PERSON_SIGMA, PERSON_NOISE = 3e-3, 0.02
 """Metres, and shares of the eye distance: prior and noise when a person's own errors are estimated."""
 TEMPER, IRIS_TEMPER = 12.0, 2.0
 """The images of a clip err alike, so each is worth less than its own variance says. Chosen on clips."""
-COMMON_SHARE = 0.45
-"""Of the frame modes; chosen on clips."""
 GAZE_SHARE = 0.7
 """Of the studied understating of gaze: undoing all of it would amplify noise."""
 SMALLEST = 0.004
@@ -177,7 +175,7 @@ def study(people: list[Samples], names: tuple[str, ...]) -> dict[str, np.ndarray
         "gaze": GAZE_SHARE * response[view:turned],
         "actions": response[turned:],
         "person": modes,
-        "frame": COMMON_SHARE * (sizes[:FRAME_MODES, None] * directions).reshape(-1, COUNT, 2),
+        "frame": (sizes[:FRAME_MODES, None] * directions).reshape(-1, COUNT, 2),
         "variance": np.where(np.isin(np.arange(COUNT), IRISES), IRIS_TEMPER, TEMPER) * variances(left, yaw, seen),
     }
 

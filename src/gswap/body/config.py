@@ -31,9 +31,13 @@ class FitConfig:
     """Strength of the prior against free offsets of the skin from the model's shapes, where those points were found."""
     offset_prior_alone: float = 8.0
     """The same where there are landmarks alone: a looser one fits the detector's errors of a few photos."""
-    common_errors_alone: float = 1.144
-    """How many times larger the errors that landmarks have in common are taken to be where there are landmarks alone:
-    the poses of single photos are steadier for it, the residuals of clips larger."""
+    common_errors: float = 0.45
+    """Size of the errors that landmarks have in common, of that studied; chosen on clips.
+
+    Smaller ones make the residuals of clips smaller, larger ones the poses of single photos steadier.
+    """
+    common_errors_alone: float = 0.515
+    """The same where there are landmarks alone."""
     action_prior: float = 0.7
     """Strength of the prior against facial actions."""
     smoothness: float = 1.0

@@ -160,7 +160,7 @@ def fit_faces(
 
     keys = key_images(states, obs, cfg.key_frames)
     looked_for = lm.marks is not None and bool(np.isfinite(obs.head).any())
-    common = 1.0 if looked_for else cfg.common_errors_alone
+    common = cfg.common_errors if looked_for else cfg.common_errors_alone
     obs = replace(obs, repeats=float(len(keys)), common=common)
     shape_prior = cfg.shape_prior if looked_for else cfg.shape_prior_alone
     offset_prior = cfg.offset_prior if looked_for else cfg.offset_prior_alone

@@ -34,7 +34,7 @@ class Observations:
     repeats: float = 1.0
     """From how many images the person's shape is taken."""
     common: float = 1.0
-    """How many times larger than studied the errors that landmarks have in common are."""
+    """Size of the errors that landmarks have in common, of that studied."""
 
     def __len__(self) -> int:
         return len(self.trust)
