@@ -13,7 +13,6 @@ from gswap.body.gauss_newton import (
     States,
     linearise,
     normal_equations,
-    solve_with_shape,
 )
 from gswap.body.head_offsets import solve_head_offsets
 from gswap.body.head_points import LEFT_EAR, RIGHT_EAR, HeadPoints
@@ -22,6 +21,7 @@ from gswap.body.landmark_errors import head_axes, view_angles
 from gswap.body.landmark_model import landmark_model
 from gswap.body.models import load_body
 from gswap.body.offsets import spread_offsets
+from gswap.body.shape_step import solve_with_shape
 from gswap.foundation.geometry import rotvec_to_matrix
 from gswap.foundation.landmarks import OVAL
 from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, Shot

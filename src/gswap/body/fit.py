@@ -19,7 +19,6 @@ from gswap.body.gauss_newton import (
     project,
     solve_offsets,
     solve_shot,
-    solve_with_shape,
 )
 from gswap.body.head_offsets import solve_head_offsets
 from gswap.body.landmark_model import (
@@ -34,6 +33,7 @@ from gswap.body.landmark_model import (
 )
 from gswap.body.lids import close_lids, follow_gaze
 from gswap.body.offsets import spread_offsets
+from gswap.body.shape_step import solve_with_shape
 from gswap.body.torso import solve_neck
 from gswap.foundation.errors import InputError
 from gswap.foundation.landmarks import EYE_CORNERS_OUTER

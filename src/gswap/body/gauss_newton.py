@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -43,12 +43,9 @@ ACCELERATION_SIGMA = (0.012, 0.012, 0.012, 1e-3, 1e-3, 3e-3)
 """Typical second difference from frame to frame of rotation (radians) and translation (metres)."""
 ACTION_CHANGE_SIGMA = 0.35
 GAZE_CHANGE_SIGMA = 0.25
-KNOWN_FOCAL = 1e-6
-"""Standard deviation of the logarithm of a focal length that is known."""
-LONGEST_ZOOM = 0.3
-"""Largest change of that logarithm in one step."""
 _BOUND_PASSES = 4
-_FROZEN = 1e12
+FROZEN = 1e12
+"""Added to the diagonal, holds an unknown where it is."""
 _GAZE_STEP = 1e-4
 _GAZE_STEPS = _GAZE_STEP * np.repeat(np.concatenate([np.eye(2), -np.eye(2)])[:, None], 2, 1)
 """Both eyes up and left, then both back: one eye's landmarks do not move with the other."""
@@ -248,7 +245,7 @@ def bounded_step(
     fixed, target = at_bound(values, gradient), np.zeros_like(values)
     step = target
     for _ in range(_BOUND_PASSES):
-        step = solve(np.where(fixed, _FROZEN, 0.0), np.where(fixed, _FROZEN * target, -gradient))
+        step = solve(np.where(fixed, FROZEN, 0.0), np.where(fixed, FROZEN * target, -gradient))
         wanted = (values + step)[..., ACTIONS]
         leaving = ~fixed[..., ACTIONS] & ((wanted < 0) | (wanted > 1))
         if not leaving.any():
@@ -288,87 +285,6 @@ def _temporal_gradient(values, diagonal, near, far) -> Float[np.ndarray, "t n"]:
         out[:-2] += far * values[2:]
         out[2:] += far * values[:-2]
     return out
-
-
-def solve_with_shape(
-    lm: LandmarkModel,
-    shape: FaceShape,
-    states: States,
-    observations: Observations,
-    priors: Priors,
-    slopes: Float[np.ndarray, "s 478 3"],
-    shape_strength: float,
-    focal_prior: tuple[float, float] | None = None,
-) -> tuple[FaceShape, States, float]:
-    """One Gauss-Newton step of the person and of all frames (no temporal terms), frames eliminated by Schur complement.
-
-    The person's unknowns are the free shape parameters and the personal errors; the camera's is its focal
-    length.
-
-    Args:
-        lm: The landmarks of the body.
-        shape: The person so far.
-        states: The images' unknowns so far.
-        observations: The images.
-        priors: On the images' unknowns.
-        slopes: Of :meth:`LandmarkModel.shape_slopes`.
-        shape_strength: Of the prior on the shape.
-        focal_prior: Logarithm of the focal length over the expected one, and its standard deviation; ``None``: it is
-            known.
-
-    Returns:
-        The new shape (its offsets are zero), the states, and the factor by which all focal lengths have grown.
-    """
-    values = states.stack()
-    count, s = len(values), len(slopes)
-    longer, focal_sigma = focal_prior or (0.0, KNOWN_FOCAL)
-    known = np.concatenate([shape.parameters, shape.personal, [longer]])
-    stiffness = np.concatenate(
-        [shape_strength / np.square(lm.space.sigma), np.ones(len(shape.personal)), [1 / focal_sigma**2]]
-    )
-    reduced = np.diag(stiffness)
-    right = np.negative(stiffness * known)
-    blocks = []
-    errors = lm.errors.person
-    columns = np.ascontiguousarray(np.concatenate([slopes[:, :COUNT], errors]).transpose(1, 2, 0))
-    others = np.ascontiguousarray(slopes[:, COUNT:].transpose(1, 2, 0))
-    k, m = len(errors), len(known)
-    n, last = values.shape[1], values.shape[1] + m
-    for t in range(count):
-        line = linearise(lm, shape, states, observations, t)
-        by_points = through_points(line.point_jacobian, columns).reshape(2 * COUNT, -1)
-        nothing = np.zeros((2 * COUNT, m - s - k - 1))
-        gram = line.precision.gram(np.column_stack([line.jacobian, by_points, nothing, line.by_focal, line.residual]))
-        head = linearise_head(lm, shape, states, observations, t)
-        if head is not None:
-            by_points = through_points(head.point_jacobian, others).reshape(-1, s)
-            nothing = np.zeros((len(by_points), k))
-            gram += head.gram(
-                np.column_stack([head.jacobian, by_points, nothing, head.by_personal, head.by_focal, head.residual])
-            )
-        hessian = gram[:n, :n] + priors.hessian
-        gradient = gram[:n, last] + priors.hessian @ values[t] + priors.linear
-        mixed, own, towards = gram[:n, n:last], gram[n:last, n:last], gram[n:last, last]
-        frozen = at_bound(values[t], gradient)
-        held = hessian + np.diag(np.where(frozen, _FROZEN, 0.0))
-        inverse = np.linalg.solve(held, np.column_stack([mixed, np.where(frozen, 0, gradient)]))
-        reduced += own - mixed.T @ inverse[:, :m]
-        right -= towards - mixed.T @ inverse[:, m]
-        blocks.append((hessian, gradient, mixed))
-    change = np.linalg.solve(reduced, right)
-    parameters = np.clip(shape.parameters + change[:s], lm.space.lower, lm.space.upper)
-    change[:s] = parameters - shape.parameters
-    change[-1] = np.clip(change[-1], -LONGEST_ZOOM, LONGEST_ZOOM) if focal_prior else 0.0
-    steps = np.empty_like(values)
-    for t, (hessian, gradient, mixed) in enumerate(blocks):
-        steps[t] = bounded_step(partial(_solve_one, hessian), values[t], gradient + mixed @ change)
-    factor = float(np.exp(change[-1]))
-    solved = States.unstack(values + steps).moved_away(factor)
-    return lm.face_shape(parameters, shape.personal + change[s:-1]), solved, factor
-
-
-def _solve_one(hessian: np.ndarray, extra: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.linalg.solve(hessian + np.diag(extra), right)
 
 
 def solve_offsets(
