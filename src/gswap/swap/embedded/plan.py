@@ -15,6 +15,7 @@ from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, PhotoSet, Sh
 from gswap.swap.config import RelightConfig, SwapConfig
 from gswap.swap.embedded.colouring import coloured
 from gswap.swap.embedded.densemap import hair_shell
+from gswap.swap.embedded.eyes import Eyeball, take_apart
 from gswap.swap.embedded.lift import Lifted, leaders, lift, smooth_in_shots, valid_runs
 from gswap.swap.embedded.mirror import join_people, mirror_people, mirror_photos, mirrored_landmarks
 from gswap.swap.embedded.mouth import GAP_SHUT
@@ -52,6 +53,8 @@ class Plan:
     looks: tuple[MouthLook, MouthLook]
     """Mouths of the frames and of the photos."""
     photos: tuple[ReadyPhoto, ...]
+    eyes: tuple[tuple[Eyeball, ...], ...]
+    """Of the photos."""
     shell: Head
     """The source's head with hair, target head frame."""
     gain: Float[np.ndarray, "3"]
@@ -135,6 +138,7 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
         choice=choice,
         looks=looks,
         photos=photos,
+        eyes=tuple(take_apart(photo.foreground, photo.points) for photo in photos),
         shell=replace(shell, vertices=to_target(shell.vertices), centre=to_target(shell.centre)),
         gain=adopted_gain(complexion, own, light),
         light=light,

@@ -27,7 +27,7 @@ from gswap.swap.embedded.densemap import (
     detailed,
     photo_points,
 )
-from gswap.swap.embedded.eyes import eyeball_layer, shut_lids
+from gswap.swap.embedded.eyes import eyeballs, shut_lids
 from gswap.swap.embedded.neck import build_neck
 from gswap.swap.embedded.plan import Inputs, Plan, make_plan
 from gswap.swap.embedded.regions import MOUTH_HULL, Points2, bounds_of, eyes_mask, mouth_mask, oval_mask, skin_mask
@@ -233,9 +233,8 @@ class EmbeddedSwapper:
                 piece = warp(photo, detailed(part, coarse_map(part, *self._mapping(t, i))))
             if eyes:
                 size = (box[3] - box[1], box[2] - box[0])
-                inside, opening = eyeball_layer(part.points, photo.points, size, part.face_width)
-                eyeballs = look_up(photo.foreground, inside, cv2.INTER_CUBIC).astype(np.float32)
-                piece = piece._replace(colour=over(eyeballs, opening, piece.colour.astype(np.float32)))
+                balls, opening = eyeballs(part.points, photo.points, self.plan.eyes[i], size, part.face_width)
+                piece = piece._replace(colour=over(balls, opening, piece.colour.astype(np.float32)))
             pieces.append((share, piece))
         return mix(pieces)[0]
 
