@@ -12,6 +12,7 @@ from scipy.interpolate import RBFInterpolator
 from gswap.foundation.geometry import similarity
 from gswap.foundation.imaging import blur, fill_polygon, over, smooth_fill
 from gswap.foundation.landmarks import BROW_LEFT, BROW_RIGHT
+from gswap.swap.embedded.compose import to_image8
 from gswap.swap.embedded.regions import LOG_FLOOR, Points2, luminance, mean_log, smooth_contour
 from gswap.swap.embedded.retarget import EYES
 from gswap.swap.embedded.warped import look_up
@@ -80,10 +81,8 @@ def _take_apart(
     beside = (np.abs(x)[None] > SIDEWAYS * away) & (clear >= 0.5)
     limbus = _limbus(luminance(patch)[beside], away[beside])
     away = away / limbus
-    white = _without_iris(patch, opening, clear, away)
-    whole = _completed(patch, clear >= 0.5, away)
-    pictures = (np.clip(np.round(one), 0, 255).astype(np.uint8) for one in (white, whole))
-    return Eyeball((int(x0), int(y0)), *pictures, limbus)
+    white = to_image8(_without_iris(patch, opening, clear, away))
+    return Eyeball((int(x0), int(y0)), white, to_image8(_completed(patch, clear >= 0.5, away)), limbus)
 
 
 def _limbus(light: Float[np.ndarray, "n"], away: Float[np.ndarray, "n"]) -> float:
