@@ -40,7 +40,7 @@ def storage_error(error: OSError, path: Path | str) -> GswapError:
         return StorageError("The disk is full.", hint="Free some space and run the same command again.", path=path)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return PermissionDeniedError("No permission to write here.", hint="Choose another folder.", path=path)
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG):
         return OutputError(f"Cannot create the file ({error.strerror}).", path=path)
     return StorageError(f"Writing failed ({error.strerror or error}).", path=path)
 
