@@ -331,6 +331,22 @@ def test_rgb_pictures_become_a_video(tmp_path: Path) -> None:
         encode_rgb(tmp_path / "none.mp4", iter(()), (30, 1))
 
 
+def test_pictures_of_a_clip_keep_its_times(tmp_path: Path) -> None:
+    """Else the sound that is copied beside them runs away from them."""
+    source, out = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    make_clip(source, pts=VFR, time_base=Fraction(1, 300), sound="aac", aspect=Fraction(4, 3))
+    info = probe(source)
+    pictures = [np.full((48, 64, 3), 20 * t, np.uint8) for t in range(len(VFR))]
+    encode_rgb(out, pictures, info.frame_rate, audio_from=source, times_of=info)
+    result = probe(out)
+    assert [p * Fraction(*result.time_base) for p in result.pts] == [p * Fraction(*info.time_base) for p in info.pts]
+    assert result.sample_aspect_ratio == (4, 3) and sound_packets(out) == sound_packets(source)
+    for wrong in (pictures[1:], [*pictures, pictures[0]]):
+        with pytest.raises(InternalError, match=f"Expected {len(VFR)}"):
+            encode_rgb(tmp_path / "wrong.mp4", wrong, info.frame_rate, times_of=info)
+    assert not (tmp_path / "wrong.mp4").exists()
+
+
 def test_reading_and_writing_stay_flat_in_memory(tmp_path: Path) -> None:
     """The queue of waiting durations is the only thing that could grow; it must stay as short as the look-ahead."""
     info = rgb_video_info(tmp_path / "out.mp4", (32, 32), (25, 1), 0)
