@@ -74,8 +74,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented, key-sorted UTF-8 JSON."""
-    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    """Write ``value`` as indented, key-sorted UTF-8 JSON; texts that UTF-8 cannot hold (file names) are escaped."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        data = json.dumps(value, indent=2, sort_keys=True).encode()
+    write_bytes(path, data + b"\n")
 
 
 def read_json(path: Path) -> Any:
