@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import subprocess
 import sys
 
@@ -85,6 +86,31 @@ def test_consent_is_written_checked_and_never_replaced(tmp_path, capsys):
     assert str(dt.date.today().year + 1) in capsys.readouterr().out or dt.date.today().month == 1
     assert run(["consent", "new", "-o", str(tmp_path / "b.toml")]) == 78
     assert "no name for the source person" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "named"),
+    [
+        (["consent", "new", "-o", "c.toml", "--kind", "synthetic", "--days", "999999999"], 2, "--days"),
+        (["demo", "--frames", "0"], 2, "at least one frame"),
+        (["demo", "--size", "101"], 2, "even size"),
+        (["orbit", "work", "-o", "o.txt"], 73, "o.txt"),
+        (["orbit", "work", "-o", "nowhere/o.mp4"], 73, "nowhere: The folder of the output"),
+        (["orbit", "work", "-o", "o.mp4", "--yaw", "nan"], 2, "--yaw"),
+    ],
+)
+def test_options_that_cannot_be_are_no_internal_errors(arguments, code, named, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == code
+    error = capsys.readouterr().err
+    assert named in error and ".part" not in error and not list(tmp_path.iterdir())
+
+
+def test_paths_that_the_terminal_cannot_show_are_no_failure(tmp_path):
+    command = [sys.executable, "-m", "gswap.apps.cli.main", "consent", "new", "--kind", "synthetic", "-o", "動画.toml"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, check=False, cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == 0 and rb"\u52d5\u753b.toml" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,10 @@ def test_the_forger_can_also_write_good_files(tmp_path):
         (GOOD, 0, (True,), (1,), FOUR),
         (GOOD, 0, (4,), (1,), FOUR[:-1]),
         (GOOD, 0, (1 << 40,), (0,), FOUR),
+        (GOOD, 0, (1, 2), (1 << 70, 1), FOUR),
+        (GOOD, 0, (1 << 70, 0), (1, 1), FOUR),
+        (GOOD, 0, (1 << 39, 1 << 39, 0), (1, 1, 1), FOUR),
+        (GOOD, 0, (1,) * 65, (1,) * 65, FOUR),
         (("storage", torch.FloatStorage, "0", "cpu", 1 << 50), 0, (1 << 49,), (1,), FOUR),
         (("storage", torch.FloatStorage, "../0", "cpu", 4), 0, (4,), (1,), FOUR),
         (("storage", torch.FloatStorage, "7", "cpu", 4), 0, (4,), (1,), FOUR),
@@ -215,6 +219,18 @@ def test_the_forger_can_also_write_good_files(tmp_path):
 def test_tensors_beyond_their_numbers_are_refused(tmp_path, persistent, offset, shape, stride, data):
     with pytest.raises(InputError):
         read_tensors(archive(tmp_path / "a.pth", program(persistent, offset, shape, stride), s0=data))
+
+
+def test_keys_that_cannot_be_hashed_in_time_are_refused(tmp_path):
+    """To hash a tuple of a tuple of a tuple ... takes the stack of the process, or for ever where each holds two."""
+    twice = b")" + b"q\x00h\x00\x86" * 64
+    deep = b")" + b"\x85" * 100_000
+    for key in (twice, deep, b"X\x00\x10\x00\x00" + b"a" * 4096):
+        for dictionary in (b"}(" + key + b"K\x01u.", b"ccollections\nOrderedDict\n](" + key + b"K\x01\x86e\x85R."):
+            with pytest.raises(InputError, match="keys are no names"):
+                read_tensors(archive(tmp_path / "a.pth", b"\x80\x02" + dictionary))
+    with pytest.raises(InputError, match="a name that is no text"):
+        read_tensors(archive(tmp_path / "a.pth", b"\x80\x04" + deep + b"X\x01\x00\x00\x00a\x93."))
 
 
 def test_dictionaries_that_hold_themselves_are_refused(tmp_path):

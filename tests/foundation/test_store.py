@@ -123,3 +123,10 @@ def test_part_files_are_removed(tmp_path):
     part.touch()
     store.remove_parts(tmp_path)
     assert not part.exists()
+
+
+def test_names_that_utf8_cannot_hold_are_stored(tmp_path):
+    """Names of files may be any bytes."""
+    name = os.fsdecode(b"caf\xe9.mp4")
+    store.write_json(tmp_path / "a.json", {"out": name, "ü": 1})
+    assert store.read_json(tmp_path / "a.json") == {"out": name, "ü": 1}

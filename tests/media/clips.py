@@ -34,6 +34,8 @@ def make_clip(
     tags: tuple[int, int, int, int] = (2, 2, 2, 0),
     sound: str | None = None,
     sound_seconds: float | None = None,
+    sound_layout: str = "mono",
+    sound_rate: int = 48000,
     options: dict[str, str] | None = None,
     muxing: dict[str, str] | None = None,
     aspect: Fraction = Fraction(1),
@@ -52,7 +54,7 @@ def make_clip(
         context.color_primaries, context.color_trc, context.colorspace, context.color_range = tags
         if rotation:
             stream.set_display_rotation(rotation)
-        voice = container.add_stream(sound, rate=48000, layout="mono") if sound else None
+        voice = container.add_stream(sound, rate=sound_rate, layout=sound_layout) if sound else None
         if sound == "tta":
             voice.codec_context.format = "s16"  # its first choice would be 8 bits
         for planes, stamp in zip(pictures, pts, strict=True):
@@ -65,8 +67,13 @@ def make_clip(
         container.mux(stream.encode(None))
         if voice is not None:
             seconds = sound_seconds or float((pts[-1] + 1) * time_base)
-            for block in _beep(seconds, voice.codec_context.format.name):
-                container.mux(voice.encode(block))
+            voice_format = voice.codec_context.format.name
+            resampler = av.AudioResampler(voice_format, sound_layout, sound_rate)
+            for block in _beep(seconds, voice_format):
+                for part in resampler.resample(block):
+                    container.mux(voice.encode(part))
+            for part in resampler.resample(None):
+                container.mux(voice.encode(part))
             container.mux(voice.encode(None))
     return pictures
 

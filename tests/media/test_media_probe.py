@@ -68,6 +68,20 @@ def test_rotation_is_applied(tmp_path: Path, rotation: int) -> None:
     assert frame.rgb.shape == (info.height, info.width, 3)
 
 
+@pytest.mark.parametrize("group", ["10", "250"])
+def test_transport_streams_are_read_from_any_frame(tmp_path: Path, group: str) -> None:
+    """They have no index: a seek may land behind the only key frame, where nothing can be decoded."""
+    path = tmp_path / "a.ts"
+    pictures = make_clip(path, pts=tuple(range(50)), sound="aac", options={"qp": "0", "g": group, "bf": "2"})
+    info = probe(path)
+    with VideoReader(info) as reader:
+        for start in (0, 1, 10, 31, 49):
+            frames = list(reader.frames(start))
+            assert [f.index for f in frames] == list(range(start, 50))
+            for frame in (frames[0], frames[-1]):
+                np.testing.assert_array_equal(frame.planes[0], pictures[frame.index][0])
+
+
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("name", ["faststart.mp4", "plain.mp4", "a.mkv", "a.ts"])
 def test_truncated_files_are_refused(tmp_path: Path, name: str, fraction: float) -> None:

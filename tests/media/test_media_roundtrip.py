@@ -226,6 +226,40 @@ def test_sound_that_does_not_fit_is_converted_and_said(tmp_path: Path, name: str
     assert abs(np.argmax(spectrum) * 48000 / 38400 - 440) < 3
 
 
+@pytest.mark.parametrize(
+    ("source", "sound", "layout", "rate", "name"),
+    [
+        ("in.mkv", "flac", "mono", 48000, "out.mov"),  # mov takes no FLAC,
+        ("in.mkv", "libopus", "mono", 48000, "out.mov"),  # and no Opus
+        ("in.mkv", "pcm_s16le", "stereo", 48000, "out.mp4"),  # Matroska does not say what the channels are
+        ("in.mkv", "pcm_s16le", "stereo", 37800, "out.mp4"),  # AAC has no such rate,
+        ("in.mkv", "ac3", "5.1(side)", 48000, "out.webm"),  # and Opus no such layout
+    ],
+)
+def test_sound_that_a_muxer_or_an_encoder_refuses_is_converted(
+    tmp_path: Path, source: str, sound: str, layout: str, rate: int, name: str
+) -> None:
+    path = tmp_path / source
+    make_clip(path, sound=sound, sound_seconds=1.0, sound_layout=layout, sound_rate=rate)
+    writer = copy(probe(path), tmp_path / name)
+    assert any("sound was converted" in note for note in writer.notes)
+    with av.open(str(tmp_path / name)) as container:
+        heard = np.concatenate([f.to_ndarray() for f in container.decode(audio=0)], axis=1)
+        assert abs(heard.shape[1] / container.streams.audio[0].rate - 1.0) < 0.06 and np.abs(heard).max() > 0.1
+
+
+def test_sound_of_an_unknown_codec_is_left_out_and_said(tmp_path: Path) -> None:
+    """As the spatial sound of telephones, beside which the same file holds plain stereo."""
+    make_clip(tmp_path / "plain.mp4", sound="aac")
+    data = (tmp_path / "plain.mp4").read_bytes()
+    (tmp_path / "in.mp4").write_bytes(data.replace(b"mp4a", b"apac").replace(b"esds", b"free"))
+    info = probe(tmp_path / "in.mp4")
+    writer = copy(info, tmp_path / "out.mp4")
+    assert "Sound track 1 was left out: FFmpeg does not know its codec." in writer.notes
+    result = probe(tmp_path / "out.mp4")
+    assert not result.has_audio and result.frame_count == info.frame_count
+
+
 def test_no_sound_unless_asked(tmp_path: Path) -> None:
     make_clip(tmp_path / "in.mp4", sound="aac")
     copy(probe(tmp_path / "in.mp4"), tmp_path / "out.mp4", sound=False)
@@ -295,6 +329,22 @@ def test_rgb_pictures_become_a_video(tmp_path: Path) -> None:
             assert np.abs(frame.rgb.astype(int) - colour).max() <= 2
     with pytest.raises(InternalError, match="at least one frame"):
         encode_rgb(tmp_path / "none.mp4", iter(()), (30, 1))
+
+
+def test_pictures_of_a_clip_keep_its_times(tmp_path: Path) -> None:
+    """Else the sound that is copied beside them runs away from them."""
+    source, out = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    make_clip(source, pts=VFR, time_base=Fraction(1, 300), sound="aac", aspect=Fraction(4, 3))
+    info = probe(source)
+    pictures = [np.full((48, 64, 3), 20 * t, np.uint8) for t in range(len(VFR))]
+    encode_rgb(out, pictures, info.frame_rate, audio_from=source, times_of=info)
+    result = probe(out)
+    assert [p * Fraction(*result.time_base) for p in result.pts] == [p * Fraction(*info.time_base) for p in info.pts]
+    assert result.sample_aspect_ratio == (4, 3) and sound_packets(out) == sound_packets(source)
+    for wrong in (pictures[1:], [*pictures, pictures[0]]):
+        with pytest.raises(InternalError, match=f"Expected {len(VFR)}"):
+            encode_rgb(tmp_path / "wrong.mp4", wrong, info.frame_rate, times_of=info)
+    assert not (tmp_path / "wrong.mp4").exists()
 
 
 def test_reading_and_writing_stay_flat_in_memory(tmp_path: Path) -> None:

@@ -60,6 +60,20 @@ def test_exif_rotation(tmp_path: Path, orientation: int) -> None:
     np.testing.assert_array_equal(load_photo(tmp_path / "a.png"), gradient())
 
 
+def test_exif_data_of_wrong_types_do_not_matter(tmp_path: Path) -> None:
+    """Cameras write them; only the orientation is of interest, and nothing is written back."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0
+    resolution, text = b"\x01\x1a\x00\x05", b"\x01\x1a\x00\x07"
+    data = exif.tobytes()
+    data = data.replace(resolution, text) if resolution in data else data.replace(b"\x1a\x01\x05\0", b"\x1a\x01\x07\0")
+    pixels = np.zeros((8, 16, 3), np.uint8)
+    pixels[:, :8] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", exif=data, quality=100)
+    upright = load_photo(tmp_path / "a.jpg")
+    assert upright.shape == (16, 8, 3) and upright[:7].min() > 240 and upright[9:].max() < 15
+
+
 def test_profile_is_converted_to_srgb(tmp_path: Path) -> None:
     """L*a*b* by its profile: a mid grey of L* = 50 is 119 in sRGB, a naive reading would differ."""
     lab = Image.new("LAB", (8, 8), (round(50 * 2.55), 128, 128))
@@ -149,6 +163,12 @@ def test_photos_are_found_in_natural_order(tmp_path: Path) -> None:
         find_photos([tmp_path / "notes.txt"])
     with pytest.raises(MissingInputError):
         find_photos([tmp_path / "nowhere"])
+
+
+def test_folders_among_photos_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "raw.png").mkdir()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "a.png")
+    assert find_photos([tmp_path]) == [tmp_path / "a.png"]
 
 
 def test_number_of_photos_is_checked(tmp_path: Path) -> None:

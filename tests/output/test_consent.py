@@ -141,6 +141,32 @@ def test_anything_else_is_refused_with_the_field(tmp_path: Path, text: str) -> N
         consent.load(path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('contact = "ada@example.org"', "contact = 491711234567", r"people\.contact is 491711234567, expected text"),
+        ('name = "Ada"', "name = true", r"people\.name is True"),
+        ("territories = ", "territory = ", r"unknown field 'scope\.territory'"),
+        ('\nvalue = "', '\nvalue = 5  # "', r"signature\.value is 5"),
+    ],
+)
+def test_fields_of_another_type_are_named(
+    tmp_path: Path, identity: SigningIdentity, old: str, new: str, named: str
+) -> None:
+    """A telephone number without quotes is a number."""
+    people = (Person("Ada", "source", "ada@example.org"), Person("Ben", "target", "ben@example.org"))
+    text = consent_record.to_toml(consent.sign(record(people=people, photos=("0" * 64,)), identity))
+    assert old in text
+    (tmp_path / "x.toml").write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=named):
+        consent.load(tmp_path / "x.toml")
+
+
+def test_the_mark_that_windows_editors_write_is_read_over(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_bytes(b"\xef\xbb\xbf" + consent_record.to_toml(record()).encode())
+    assert consent.load(tmp_path / "x.toml") == record()
+
+
 def test_a_missing_record_is_a_consent_error(tmp_path: Path) -> None:
     with pytest.raises(ConsentError, match="no consent record"):
         consent.load(tmp_path / "none.toml")

@@ -46,7 +46,7 @@ def test_a_compositor_rebuilds_the_output(tmp_path: Path, corner: tuple[int, int
             if 0 <= y < FRAME[0] and 0 <= x < FRAME[1] and edited[j, i]:
                 expected[y, x] = rgb[j, i] / 255
 
-    writer = LayerWriter(tmp_path / "layers", 1, (FRAME[1], FRAME[0]))
+    writer = LayerWriter(tmp_path / "layers", 1, (FRAME[1], FRAME[0]), "job")
     assert 0 not in writer
     writer.write(0, layers.frame_layers(render, frame, window, 0))
     assert 0 in writer
@@ -86,8 +86,31 @@ def test_a_scaled_window_is_enlarged_to_its_place() -> None:
 
 def test_frames_without_the_person_are_the_clip(tmp_path: Path) -> None:
     frame = smooth(np.random.default_rng(0), *FRAME, 3)
-    writer = LayerWriter(tmp_path, 1, (FRAME[1], FRAME[0]))
+    writer = LayerWriter(tmp_path, 1, (FRAME[1], FRAME[0]), "job")
     writer.write(0, layers.untouched_layers(frame))
     assert not read_png(tmp_path / "head/000000.png").any()
     assert (read_png(tmp_path / "plate/000000.png") == frame.astype(np.uint16) * 257).all()
     assert "Straight" in (tmp_path / "README.txt").read_text()
+
+
+def test_layers_of_another_job_do_not_stay(tmp_path: Path) -> None:
+    frame = smooth(np.random.default_rng(0), *FRAME, 3)
+    for job, count in (("first", 3), ("second", 2)):
+        writer = LayerWriter(tmp_path, count, (FRAME[1], FRAME[0]), job)
+        assert layers.job_of(tmp_path) == job
+        assert not any(t in writer for t in range(3))
+        for t in range(count):
+            writer.write(t, layers.untouched_layers(frame))
+        assert layers.is_complete(tmp_path, count, job)
+        (tmp_path / "head" / ".000000.png.1.part").write_bytes(b"a killed run's")
+        assert all(t in LayerWriter(tmp_path, count, (FRAME[1], FRAME[0]), job) for t in range(count))
+    assert sorted(p.name for p in (tmp_path / "head").iterdir()) == ["000000.png", "000001.png"]
+    assert not layers.is_complete(tmp_path, 2, "first") and not layers.is_complete(tmp_path, 3, "second")
+
+
+def test_it_is_known_whose_layers_lie_in_a_folder(tmp_path: Path) -> None:
+    assert layers.job_of(tmp_path) is None and layers.job_of(tmp_path / "nowhere") is None
+    (tmp_path / "head").mkdir()
+    assert layers.job_of(tmp_path) == ""
+    (tmp_path / "README.txt").write_text("somebody else's")
+    assert layers.job_of(tmp_path) == ""

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -216,3 +217,8 @@ def test_layers_rebuild_the_result(small, finished, tmp_path):
         rebuilt = (head[..., :3] * head[..., 3:] + plate * (1 - head[..., 3:])) * 255
         error = np.abs(rebuilt - after[t].rgb)
         assert error.mean() < 1.0 and np.percentile(error, 99) < 8  # the video's chroma is subsampled
+    before = {path: path.read_bytes() for path in layers.rglob("*.png")}
+    shutil.rmtree(layers)
+    again = run_job(dataclasses.replace(job, overwrite=True))
+    assert [t.reused for t in again.timings] == [True] * 8 + [False]
+    assert {path: path.read_bytes() for path in layers.rglob("*.png")} == before

@@ -46,7 +46,7 @@ def deliver_and_publish(job: Job, timestamp_url: str | None = None) -> tuple[Pat
     folder.mkdir(parents=True)
     encode_rgb(folder / f"video{job.out.suffix}", FRAMES, (25, 1))
     if job.layers is not None:
-        writer = LayerWriter(job.layers, 1, (64, 64))
+        writer = LayerWriter(job.layers, 1, (64, 64), KEY)
         writer.write(0, untouched_layers(FRAMES[1]))
     return folder, publish(job, RECORD, folder, KEY, keys.load_or_create(timestamp_url=timestamp_url))
 

@@ -14,10 +14,14 @@ from gswap.apps.cli.main import run as command
 from gswap.body.models import load_body
 from gswap.foundation.errors import UsageError
 from gswap.foundation.landmarks import LIPS
-from gswap.foundation.store import read_body_track, read_face_track, read_json
+from gswap.foundation.store import read_body_track, read_face_track, read_json, write_body_track
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
+from gswap.pipeline import orbit
 from gswap.pipeline.job import run_job
+from gswap.pipeline.steps.fit import PORTRAIT
+from gswap.pipeline.steps.retrack import DRIVE
+from gswap.portrait.io import load_portrait
 
 START = 0.28
 """Seconds into the clip at which the other clip of the same person begins."""
@@ -112,6 +116,20 @@ def test_the_head_alone_is_shown_from_other_sides(finished, tmp_path, capsys):
     shown = pictures(out)
     assert len(shown) > 90 and shown[0].shape == (96, 96, 3)
     assert np.abs(shown[0] - shown[15]).mean() > 3  # the head has turned
+
+
+def test_the_head_is_shown_with_the_track_of_its_own_fit(finished, tmp_path):
+    """A job that was stopped before its fit leaves a newer track behind, of another clip or of another head."""
+    _, done = finished
+    portrait = load_portrait(done.folders["fit"] / PORTRAIT, load_body("anny"))
+    own = done.folders["retrack"]
+    other = tmp_path / "another job"
+    shutil.copytree(own, other)
+    track = read_body_track(own / DRIVE)
+    write_body_track(other / DRIVE, dataclasses.replace(track, translation=track.translation + 1))
+    found = orbit._its_track(portrait, [own, other])
+    assert found is not None and np.array_equal(found.translation, track.translation)
+    assert orbit._its_track(portrait, [other]) is None
 
 
 def test_swapped_frames_of_another_tool_go_through_the_rest(small, copied, tmp_path):

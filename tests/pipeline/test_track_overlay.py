@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gswap.body.draw import BAR_HEIGHT
-from gswap.foundation.errors import InputError, OutputError
+from gswap.foundation.errors import InputError, OutputError, UsageError
 from gswap.foundation.imaging import fill_polygon
 from gswap.foundation.store import encode_png, read_window
 from gswap.foundation.types import Masks, Window
@@ -78,6 +78,13 @@ def test_the_overlay_shows_mesh_masks_and_confidence(small, tmp_path):
     assert min(yellow) > 0.002
     with pytest.raises(OutputError):
         write_overlay(target, out, None, observer=StepObserver())
+
+
+def test_the_overlay_never_replaces_the_clip(tmp_path):
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"not looked into")
+    with pytest.raises(UsageError, match="overwrite an input"):
+        write_overlay(clip, tmp_path / "x" / ".." / "clip.mp4", None, observer=StepObserver(), overwrite=True)
 
 
 def test_the_users_masks_reach_the_overlay(small, disc_folder, tmp_path):

@@ -138,6 +138,13 @@ def test_pose_corrections_belong_to_one_track(scene, fitted):
     assert drive.driving_corrections(fitted[0], other, ()) is None
 
 
+def test_frames_that_were_left_out_of_the_fit_are_driven_with_its_corrections(scene, fitted):
+    fewer = dataclasses.replace(scene.track, valid=np.array([1, 1, 0, 1, 1, 1], bool))
+    np.testing.assert_array_equal(
+        drive.driving_corrections(fitted[0], fewer, ()), drive.driving_corrections(fitted[0], scene.track, ())
+    )
+
+
 # ---------------------------------------------------------------- smoothing
 def test_smoothing_stops_at_a_cut():
     rows = np.concatenate([np.zeros((10, 2)), np.ones((10, 2))])

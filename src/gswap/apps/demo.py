@@ -6,11 +6,16 @@ import datetime as dt
 import shutil
 from pathlib import Path
 
+from gswap.foundation.errors import UsageError
+from gswap.foundation.store import storage_error
 from gswap.output import consent
 from gswap.people.clips import DemoConfig, demo_inputs
 from gswap.pipeline.config import Job
 from gswap.pipeline.job import SwapResult, run_job
 from gswap.pipeline.observer import StepObserver
+
+LEAST_SIZE = 64
+"""Pixels; in smaller pictures there is nothing to see."""
 
 
 def run_demo(out: Path, observer: StepObserver, **options: int) -> SwapResult:
@@ -24,8 +29,16 @@ def run_demo(out: Path, observer: StepObserver, **options: int) -> SwapResult:
     Raises:
         GswapError: See :func:`gswap.pipeline.job.run_job`.
     """
-    out.mkdir(parents=True, exist_ok=True)
     config = DemoConfig(**options)
+    if config.frames < 1 or config.size < LEAST_SIZE or config.size % 2:
+        raise UsageError(
+            f"Expected at least one frame and an even size of at least {LEAST_SIZE} pixels, found {config.frames} and "
+            f"{config.size}."
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, out) from error
     observer.started("people", 0, 9)
     made = demo_inputs(out, config, lambda done, total, note="": observer.progress("people", done, total, note))
     record = consent.new_record(

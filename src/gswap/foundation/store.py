@@ -40,7 +40,7 @@ def storage_error(error: OSError, path: Path | str) -> GswapError:
         return StorageError("The disk is full.", hint="Free some space and run the same command again.", path=path)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return PermissionDeniedError("No permission to write here.", hint="Choose another folder.", path=path)
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG):
         return OutputError(f"Cannot create the file ({error.strerror}).", path=path)
     return StorageError(f"Writing failed ({error.strerror or error}).", path=path)
 
@@ -74,8 +74,13 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented, key-sorted UTF-8 JSON."""
-    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    """Write ``value`` as indented, key-sorted UTF-8 JSON; texts that UTF-8 cannot hold (file names) are escaped."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:
+        data = json.dumps(value, indent=2, sort_keys=True).encode()
+    write_bytes(path, data + b"\n")
 
 
 def read_json(path: Path) -> Any:

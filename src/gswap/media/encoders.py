@@ -56,9 +56,22 @@ def muxer_of(path: Path) -> str:
     for suffix in reversed(path.suffixes):
         if suffix.lower() in CONTAINERS:
             return CONTAINERS[suffix.lower()]
-    raise OutputError(
-        f"Expected an output named {', '.join(CONTAINERS)}; found {path.suffix or 'no ending'!r}.", path=path
-    )
+    raise _other_ending(path)
+
+
+def check_ending(path: Path) -> None:
+    """Check that an output's name, not that of its part file, ends as one of the containers.
+
+    Raises:
+        OutputError: It does not.
+    """
+    if path.suffix.lower() not in CONTAINERS:
+        raise _other_ending(path)
+
+
+def _other_ending(path: Path) -> OutputError:
+    found = repr(path.suffix) if path.suffix else "no ending"
+    return OutputError(f"Expected an output named {', '.join(CONTAINERS)}; found {found}.", path=path)
 
 
 def check_output(info: VideoInfo, path: Path, options: EncodeConfig | None = None) -> EncodePlan:
@@ -76,6 +89,7 @@ def check_output(info: VideoInfo, path: Path, options: EncodeConfig | None = Non
         raise OutputError("The folder of the output does not exist.", hint="Create it first.", path=folder)
     if not os.access(folder, os.W_OK):
         raise PermissionDeniedError("No permission to write here.", hint="Choose another folder.", path=folder)
+    check_ending(path)
     _check_options(options)
     return plan_output(info, muxer_of(path))
 

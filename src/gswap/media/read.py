@@ -68,16 +68,19 @@ class VideoReader:
         raise _damaged(info, index)
 
     def _decoded(self, start: int) -> Iterator[AvFrame]:
-        """Frames from the last key frame at or before ``start``; from the beginning where seeking lands too late."""
+        """Frames from the last key frame at or before ``start``; from the beginning where seeking lands too late.
+
+        A transport stream has no index: it lands somewhere near, and where no key frame follows there are no frames.
+        """
         target = self.info.pts[start]
-        first = True
+        landed = False
         self._seek(target if start else self.info.pts[0])
         for frame in self._decode(start):
-            if first and frame.pts is not None and frame.pts > target:
+            if not landed and frame.pts is not None and frame.pts > target:
                 break
-            first = False
+            landed = True
             yield frame
-        else:
+        if landed:
             return
         self._seek(min(0, self.info.pts[0]))
         yield from self._decode(start)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
@@ -19,6 +22,9 @@ from gswap.media.probe import open_video
 
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "quad", 5: "4.1", 6: "5.1", 8: "7.1"}
 """What a number of channels usually means."""
+_FEWEST = "stereo"
+_USUAL_RATE = 48_000
+"""Hertz; what an encoder is given that does not know the source's rate."""
 
 
 @dataclass
@@ -54,7 +60,12 @@ class SoundCopier:
         self._stop = stop
         self._stack = ExitStack()
         container = self._stack.enter_context(open_video(path))
-        self._tracks = {s.index: self._add(s, bitrate) for s in container.streams.audio}
+        self._tracks: dict[int, _Track] = {}
+        for number, source in enumerate(container.streams.audio, 1):
+            if source.codec_context is None:
+                self.notes.append(f"Sound track {number} was left out: FFmpeg does not know its codec.")
+            else:
+                self._tracks[source.index] = self._add(source, bitrate)
         streams = [t.source for t in self._tracks.values()]
         self._packets: Iterator[Packet] = container.demux(*streams) if streams else iter(())
         self._waiting: Packet | None = None
@@ -88,17 +99,16 @@ class SoundCopier:
 
     def _add(self, source: AudioStream, bitrate: int) -> _Track:
         codec = source.codec_context.name
-        if codec in self._output.supported_codecs or source.codec_context.codec.canonical_name in (
-            self._output.supported_codecs
-        ):
+        names = {codec, source.codec_context.codec.canonical_name}
+        if names & self._output.supported_codecs and _is_taken(self._path, source.index, self._output.format.name):
             output = self._output.add_stream_from_template(source)
             _copy_labels(source, output)
             return _Track(source, output)
         name = "libopus" if self._output.format.name == "webm" else "aac"
-        rate = 48_000 if name == "libopus" else source.codec_context.sample_rate
-        layout = source.codec_context.layout.name
-        if layout.endswith("channels"):  # the file counts its channels but does not say what they are
-            layout = _LAYOUTS.get(source.codec_context.layout.nb_channels, "stereo")
+        rates = av.Codec(name, "w").audio_rates or ()
+        rate = source.codec_context.sample_rate
+        rate = rate if rate in rates else _USUAL_RATE
+        layout = _encodable_layout(source, name, rate)
         output = self._output.add_stream(name, rate=rate, layout=layout, bit_rate=bitrate)
         _copy_labels(source, output)
         self.notes.append(
@@ -139,6 +149,42 @@ class SoundCopier:
                 frame.pts -= round(self._start / frame.time_base)
             for resampled in track.resampler.resample(frame):
                 self._output.mux(track.output.encode(resampled))
+
+
+def _encodable_layout(source: AudioStream, encoder: str, rate: int) -> str:
+    """The channel layout of ``source`` that an encoder takes: its own, the usual one of so many channels, or stereo."""
+    own = source.codec_context.layout
+    for layout in (own.name, _LAYOUTS.get(own.nb_channels, _FEWEST)):
+        context = av.CodecContext.create(encoder, "w")
+        assert isinstance(context, AudioCodecContext)
+        context.sample_rate, context.layout = rate, layout
+        context.format = context.codec.audio_formats[0]  # type: ignore[index]
+        try:
+            context.open()
+        except (FFmpegError, ValueError):
+            continue
+        return layout
+    return _FEWEST
+
+
+def _is_taken(path: Path, index: int, muxer: str) -> bool:
+    """Whether a muxer takes a stream as it is, tried with its first packet.
+
+    Its list of codecs promises too much: mov refuses Opus and FLAC, mp4 refuses PCM without a channel layout.
+    """
+    with open_video(path) as container:
+        source = container.streams[index]
+        first = next((packet for packet in container.demux(source) if packet.size), None)
+        try:
+            with av.open(io.BytesIO(), mode="w", format=muxer) as trial:
+                stream = trial.add_stream_from_template(source)
+                trial.start_encoding()
+                if first is not None:
+                    first.stream = stream
+                    trial.mux(first)
+        except (FFmpegError, ValueError):
+            return False
+    return True
 
 
 def _copy_labels(source: AudioStream, output: AudioStream) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import re
+import struct
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from gswap.foundation.errors import InputError, MissingExtraError, MissingInputError, PermissionDeniedError
 from gswap.foundation.types import RgbImage
@@ -19,6 +20,16 @@ from gswap.foundation.types import RgbImage
 PHOTO_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif"))
 _HEIF_SUFFIXES = (".heic", ".heif")
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings a picture of an EXIF orientation upright."""
 MIN_PHOTOS, MAX_PHOTOS = 1, 12
 MAX_PHOTO_PIXELS = 100_000_000
 """Larger pictures are refused from their header: nobody's portrait, and 300 MB decoded."""
@@ -37,7 +48,7 @@ def find_photos(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             inside = [p for p in path.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and not p.name.startswith(".")]
-            found += sorted(inside, key=_natural)
+            found += sorted((p for p in inside if not p.is_dir()), key=_natural)
         elif not path.exists():
             raise MissingInputError("Expected a photo or a folder of photos, found nothing.", path=path)
         elif path.suffix.lower() in PHOTO_SUFFIXES:
@@ -87,8 +98,7 @@ def load_photo(path: Path, max_side: int | None = None) -> RgbImage:
             if max_side is not None:
                 image.draft(None, (max_side * 2, max_side * 2))
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            rgb = np.ascontiguousarray(_to_srgb(upright))
+            rgb = np.ascontiguousarray(_to_srgb(_upright(image)))
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise InputError("The photo is cut off or damaged.", hint="Copy or export it again.", path=path) from error
     longest = max(rgb.shape[:2])
@@ -111,6 +121,15 @@ def _read(path: Path) -> bytes:
     if not data:
         raise InputError("Expected a photo, found an empty file (0 bytes).", path=path)
     return data
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned by its EXIF orientation; as it is where the EXIF data are damaged. Pillow's own would write them anew."""
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, struct.error):
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_srgb(image: Image.Image) -> np.ndarray:

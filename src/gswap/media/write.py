@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -225,16 +226,26 @@ def encode_rgb(
     options: EncodeConfig | None = None,
     audio_from: Path | None = None,
     metadata: Mapping[str, str] | None = None,
+    times_of: VideoInfo | None = None,
 ) -> VideoInfo:
-    """Write RGB pictures as a BT.709 4:2:0 video with a constant frame rate, atomically.
+    """Write RGB pictures as a BT.709 4:2:0 video, atomically: with a constant frame rate, or with a clip's times.
 
     An odd column or row is cut off at the right and bottom, as 4:2:0 players expect even sizes.
 
+    Args:
+        path: The video.
+        frames: RGB pictures of one size.
+        frame_rate: Frames a second.
+        options: Compression.
+        audio_from: File whose sound is copied; it stays beside the pictures where these have its times.
+        metadata: Tags of the container.
+        times_of: The clip of as many frames that the pictures show, whose times and pixel shape they get.
+
     Returns:
-        The description of what was written (times in units of one frame).
+        The description of what was written (times in units of one frame, or the clip's).
 
     Raises:
-        InternalError: There are no frames.
+        InternalError: There are no frames, or not as many as the clip's.
     """
     pictures = iter(frames)
     first = next(pictures, None)
@@ -242,6 +253,8 @@ def encode_rgb(
         raise InternalError("Expected at least one frame to encode, got none.", path=path)
     height, width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
     info = rgb_video_info(path, (width, height), frame_rate, 0)
+    if times_of is not None:
+        info = _with_times_of(info, times_of)
     layout = display_layout(info)
     count = 0
     with (
@@ -249,9 +262,28 @@ def encode_rgb(
         VideoWriter(part, info, options=options, audio_from=audio_from, metadata=metadata) as writer,
     ):
         for rgb in itertools.chain([first], pictures):
-            writer.write(rgb_to_planes(rgb[:height, :width], layout, info.color), count, 1)
+            planes = rgb_to_planes(rgb[:height, :width], layout, info.color)
+            if times_of is None:
+                writer.write(planes, count, 1)
+            elif count < len(info.pts):
+                writer.write(planes, info.pts[count], info.durations[count])
+            else:
+                raise InternalError(f"Expected {len(info.pts)} pictures, the frames of the clip, got more.", path=path)
             count += 1
+    if times_of is not None:
+        return info
     return rgb_video_info(path, (width, height), frame_rate, count)
+
+
+def _with_times_of(info: VideoInfo, clip: VideoInfo) -> VideoInfo:
+    return replace(
+        info,
+        frame_count=clip.frame_count,
+        pts=clip.pts,
+        durations=clip.durations,
+        time_base=clip.time_base,
+        sample_aspect_ratio=clip.sample_aspect_ratio,
+    )
 
 
 def rgb_video_info(path: Path, size: tuple[int, int], frame_rate: tuple[int, int], frame_count: int) -> VideoInfo:

@@ -99,7 +99,7 @@ def load(path: Path) -> ConsentRecord:
         InputError: It is not a consent record; the message names the field.
     """
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")  # Windows editors begin with a mark
         return from_mapping(tomllib.loads(text))
     except FileNotFoundError as error:
         raise ConsentError("There is no consent record here.", hint=_HINT_NEW, path=path) from error
@@ -124,10 +124,12 @@ def from_mapping(data: Mapping[str, Any]) -> ConsentRecord:
     if unknown := sorted(set(data) - known - {"people", "scope", "allow", "signature"}):
         raise ValueError(f"unknown field {unknown[0]!r}")
     kind = _one_of("kind", data["kind"], get_args(Kind))
-    people = [Person(**p) for p in data.get("people", [])]
+    people = [Person(**_texts("people", p)) for p in data.get("people", [])]
     for person in people:
         _one_of("people.role", person.role, get_args(Role))
     scope = data["scope"]
+    if unknown := sorted(set(scope) - {"project", "uses", "territories"}):
+        raise ValueError(f"unknown field {'scope.' + unknown[0]!r}")
     allow = Allowances(**data.get("allow", {}))
     if not all(isinstance(v, bool) for v in dataclasses.astuple(allow)):
         raise TypeError("allow.label_off and allow.watermark_off must be true or false")
@@ -141,7 +143,7 @@ def from_mapping(data: Mapping[str, Any]) -> ConsentRecord:
         allow=allow,
         photos=tuple(sorted(_sha256(h) for h in _strings("photos", data))),
         target=_sha256(data["target"]) if data.get("target") else "",
-        signature=RecordSignature(**data["signature"]) if "signature" in data else None,
+        signature=RecordSignature(**_texts("signature", data["signature"])) if "signature" in data else None,
     )
 
 
@@ -199,6 +201,16 @@ def _strings(name: str, table: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise TypeError(f"{name} must be a list of strings")
     return tuple(value)
+
+
+def _texts(name: str, table: object) -> dict[str, Any]:
+    """A table whose values are all strings: a telephone number without quotes is a number."""
+    if not isinstance(table, dict):
+        raise TypeError(f"{name} must be a table")
+    for key, value in table.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name}.{key} is {value!r}, expected text in quotes")
+    return table
 
 
 def _date(name: str, data: Mapping[str, Any]) -> dt.date:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt16
 
-from gswap.foundation.store import PngStore, write_bytes
+from gswap.foundation.store import PngStore, remove_parts, write_bytes
 from gswap.foundation.types import Render, RgbImage, Window
 
 FULL_SCALE = 65535
@@ -38,7 +38,11 @@ Rebuild: out = head.rgb * head.a + plate * (1 - head.a), in the encoded values a
          In a node compositor: read head/ as straight alpha, premultiply, over plate/, with colour management off.
 Label, watermark and provenance are not in these layers. Whoever publishes a composite discloses it.
 Frames without the person: head/ and matte/ are empty, plate/ is the clip.
+{job}
 """
+NAMES = ("head", "matte", "plate")
+README_NAME = "README.txt"
+_JOB = "Job: "
 
 
 @dataclass(frozen=True)
@@ -92,20 +96,46 @@ def untouched_layers(frame: RgbImage) -> FrameLayers:
     return FrameLayers(np.zeros_like(plate), np.zeros(frame.shape[:2], np.float32), plate)
 
 
+def job_of(folder: Path) -> str | None:
+    """Which job's layers lie in a folder, by its README: ``""`` for one that does not say, ``None`` for no layers."""
+    if not any((folder / name).exists() for name in (*NAMES, README_NAME)):
+        return None
+    try:
+        lines = (folder / README_NAME).read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.removeprefix(_JOB) for line in lines if line.startswith(_JOB)), "")
+
+
+def is_complete(folder: Path, frame_count: int, job: str) -> bool:
+    """Whether a folder holds the layers of all frames of a job."""
+    files = (folder / name / f"{t:06d}.png" for name in NAMES for t in range(frame_count))
+    return job_of(folder) == job and all(file.exists() for file in files)
+
+
 class LayerWriter:
     """Writes the layers of a clip; frames that are there already can be skipped after a kill (``t in writer``).
+
+    Layers of another job in the same folder are removed first.
 
     Args:
         folder: Where ``head/``, ``matte/``, ``plate/`` and ``README.txt`` go.
         frame_count: Number of frames of the clip.
         size: Width and height of the frames.
+        job: What the layers depend on, as a word: equal jobs make equal layers.
     """
 
-    def __init__(self, folder: Path, frame_count: int, size: tuple[int, int]) -> None:
+    def __init__(self, folder: Path, frame_count: int, size: tuple[int, int], job: str) -> None:
         self.folder = folder
-        self._stores = {name: PngStore(folder / name, frame_count) for name in ("head", "matte", "plate")}
-        text = README.format(count=frame_count, width=size[0], height=size[1])
-        write_bytes(folder / "README.txt", text.encode())
+        mine = job_of(folder) == job
+        self._stores = {name: PngStore(folder / name, frame_count) for name in NAMES}
+        remove_parts(folder)
+        if not mine:
+            for name in NAMES:
+                for image in (folder / name).glob("[0-9]" * 6 + ".png"):
+                    image.unlink()
+        text = README.format(count=frame_count, width=size[0], height=size[1], job=_JOB + job)
+        write_bytes(folder / README_NAME, text.encode())
 
     def __contains__(self, t: int) -> bool:
         return all(t in store for store in self._stores.values())

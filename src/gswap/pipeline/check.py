@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gswap.foundation.errors import GswapError
+from gswap.foundation.errors import GswapError, InputError
 from gswap.foundation.landmarks import head_angles, mouth_gap
 from gswap.foundation.types import FaceTrack, Shot
 from gswap.media.probe import probe
@@ -25,7 +25,7 @@ from gswap.pipeline.steps import ingest
 from gswap.pipeline.steps.perceive import person_choice
 
 PROBE_FRAMES = 60
-"""Frames of the clip that are looked at."""
+"""Frames of the clip that are looked at, at most: they are all held in memory."""
 SECONDS_PER_FRAME = 1.6
 """CPU seconds of a whole swap per frame at 512x512 (docs/benchmarks.md), without the fit."""
 FIT_SECONDS = 340.0
@@ -98,7 +98,7 @@ def _photos(
 
 def _clip(job: Job, settings: Settings, facts: list[str], warnings: list[str], observer: StepObserver) -> FaceTrack:
     info = probe(job.target, settings.limits)
-    step = max(1, info.frame_count // PROBE_FRAMES)
+    step = -(-info.frame_count // PROBE_FRAMES)
     images, detector = [], ShotDetector()
     with VideoReader(info) as reader:
         for frame in reader.frames():
@@ -123,6 +123,12 @@ def _clip(job: Job, settings: Settings, facts: list[str], warnings: list[str], o
         duplicate=np.zeros(len(images), bool),
         cfg=settings.perceive,
     )
+    if not faces.valid.any():
+        raise InputError(
+            "Expected a clear face in the clip, but its features (eyes, nose, mouth) were not found in any frame.",
+            hint="Use a clip in which the face is larger, in focus, and not of a drawing.",
+            path=job.target,
+        )
     facts.append(f"The person is found in {faces.valid.mean():.0%} of the frames looked at.")
     if faces.valid.mean() < 0.9:
         warnings.append(f"In {1 - faces.valid.mean():.0%} of the frames nobody is found; they pass through untouched.")

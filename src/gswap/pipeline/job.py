@@ -10,6 +10,7 @@ from gswap.foundation.types import StepTiming
 from gswap.output import keys
 from gswap.output.consent_record import ConsentRecord
 from gswap.output.keys import SigningIdentity
+from gswap.output.layers import is_complete
 from gswap.output.manifest import rehearse
 from gswap.pipeline import preflight as checks
 from gswap.pipeline.config import Job
@@ -95,6 +96,14 @@ def set_threads(count: int) -> None:
     _native.set_num_threads(count)
 
 
+def _reopen_without_layers(job: Job, workspace: Workspace, key: str) -> None:
+    """Deliver once more where layers of a finished delivery were taken away, or replaced by another job's."""
+    if job.layers is None or not workspace.is_done("deliver", key):
+        return
+    if not is_complete(job.layers, int(workspace.notes("deliver", key)["frames"]), key):
+        workspace.reopen("deliver", key)
+
+
 def run_job(job: Job, observer: StepObserver | None = None, *, signer: SigningIdentity | None = None) -> SwapResult:
     """Swap a head.
 
@@ -108,6 +117,8 @@ def run_job(job: Job, observer: StepObserver | None = None, *, signer: SigningId
     Raises:
         GswapError: See :mod:`gswap.foundation.errors`; nothing half-written is left behind.
     """
+    checks.check_options(job)
+    replace = job.overwrite
     if job.out.exists() and not job.overwrite:
         again = dataclasses.replace(job, overwrite=True)
         checks.preflight(again)
@@ -116,6 +127,8 @@ def run_job(job: Job, observer: StepObserver | None = None, *, signer: SigningId
             checks.preflight(job)  # refuses: the output exists
         job = again
     record = checks.preflight(job)
+    key = plan(job, STEPS)["deliver"]
+    checks.check_layers_are_ours(job, key, replace=replace)
     identity = signer or keys.load_or_create()
     rehearse(identity)
     if job.timestamp_url is not None:
@@ -123,8 +136,8 @@ def run_job(job: Job, observer: StepObserver | None = None, *, signer: SigningId
     recorder = _Recorder(observer or StepObserver(), job, record)
     set_threads(job.threads)
     with Workspace(job.work) as workspace:
+        _reopen_without_layers(job, workspace, key)
         folders = run(job, STEPS, workspace, recorder)
-        key = plan(job, STEPS)["deliver"]
         if is_published(job, folders["deliver"]):
             published = Published((job.out,))
         else:

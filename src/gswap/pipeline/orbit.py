@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from gswap.foundation.errors import InputError, OutputError
+from gswap.foundation.errors import InputError, OutputError, UsageError
 from gswap.foundation.store import read_body_track
 from gswap.foundation.types import BodyTrack, RgbImage
-from gswap.media.write import encode_rgb
+from gswap.media.encoders import check_output
+from gswap.media.write import encode_rgb, rgb_video_info
 from gswap.output import keys
 from gswap.output.label import Label
 from gswap.output.manifest import Provenance, can_sign, sign_file
@@ -23,8 +25,10 @@ from gswap.pipeline.observer import StepObserver
 from gswap.pipeline.parts import body_model
 from gswap.pipeline.steps.deliver import watermark_id
 from gswap.pipeline.steps.fit import PORTRAIT
+from gswap.pipeline.steps.retrack import DRIVE, load_training_track
 from gswap.pipeline.workspace import states
 from gswap.portrait.io import load_portrait
+from gswap.portrait.model import Portrait, track_digest
 from gswap.portrait.orbit import expression_track, orbit_track, render_alone
 from gswap.portrait.soundness import Soundness, soundness
 from gswap.splat import get_rasterizer
@@ -61,16 +65,22 @@ def write_orbit(
 
     Raises:
         InputError: No workspace, no fitted portrait, or no such frame.
-        OutputError: ``out`` exists.
+        OutputError: ``out`` exists, or cannot be made.
+        UsageError: The yaw is no angle.
     """
     if out.exists() and not overwrite:
         raise OutputError("The output already exists.", hint="Give --overwrite to replace it.", path=out)
-    folders = {s.step: work / s.step / s.fingerprint for s in states(work, ("retrack", "fit")) if s.done}
-    if "fit" not in folders or "retrack" not in folders:
+    if not math.isfinite(yaw):
+        raise UsageError(f"Expected --yaw in degrees, found {yaw}.")
+    check_output(rgb_video_info(out, (size, size), (FPS, 1), 0), out)
+    done = {name: [work / name / s.fingerprint for s in states(work, (name,)) if s.done] for name in ("retrack", "fit")}
+    if not all(done.values()):
         raise InputError("Expected a fitted portrait in the workspace, found none.", hint="Run the swap.", path=work)
-    drive = read_body_track(folders["retrack"] / "drive.safetensors")
-    model = body_model(drive.shape.model)
-    portrait = load_portrait(folders["fit"] / PORTRAIT, model)
+    fitted = done["fit"][-1]
+    newest = read_body_track(done["retrack"][-1] / DRIVE)
+    model = body_model(newest.shape.model)
+    portrait = load_portrait(fitted / PORTRAIT, model)
+    drive = _its_track(portrait, done["retrack"]) or newest
     t = _start(drive, frame, work)
     angle = np.linspace(0, 2 * np.pi, FRAMES_PER_TURN, endpoint=False)
     views = orbit_track(drive, t, (yaw * np.sin(angle)).tolist(), (-yaw * PITCH_SHARE * np.sin(2 * angle)).tolist())
@@ -78,7 +88,7 @@ def write_orbit(
     rasterize = get_rasterizer("auto")
     total = len(views) + len(faces)
     label = Label((size, size))
-    identifier = watermark_id(folders["fit"].name)
+    identifier = watermark_id(fitted.name)
 
     def frames() -> Iterator[RgbImage]:
         done = 0
@@ -93,7 +103,7 @@ def write_orbit(
     try:
         encode_rgb(part, frames(), (FPS, 1), metadata=container_tags(CREATED_SOURCE_TYPE))
         signer = keys.load_or_create()
-        provenance = Provenance("orbit", config_hash=folders["fit"].name, consent_hash="", watermark_id=identifier)
+        provenance = Provenance("orbit", config_hash=fitted.name, consent_hash="", watermark_id=identifier)
         if can_sign(out):
             add_xmp(part, CREATED_SOURCE_TYPE)
             sign_file(part, out, parent=None, components=(), provenance=provenance, signer=signer)
@@ -103,6 +113,17 @@ def write_orbit(
     finally:
         part.unlink(missing_ok=True)
     return soundness(portrait, drive, t, model, rasterize=rasterize, yaw=yaw)
+
+
+def _its_track(portrait: Portrait, folders: list[Path]) -> BodyTrack | None:
+    """The driving track beside the one that a portrait was fitted to; ``None`` for a portrait of another clip.
+
+    The newest track of a workspace may be that of a job that was not finished.
+    """
+    for folder in reversed(folders):
+        if track_digest(load_training_track(folder)) == portrait.track_digest:
+            return read_body_track(folder / DRIVE)
+    return None
 
 
 def _start(drive: BodyTrack, frame: int | None, work: Path) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from gswap.body.draw import draw_overlay
 from gswap.body.fit import fit_track
 from gswap.body.models import load_body
-from gswap.foundation.errors import OutputError
+from gswap.foundation.errors import OutputError, UsageError
 from gswap.foundation.protocols import PersonMatte
 from gswap.foundation.types import Camera, FaceTrack, ImageStore, Masks, Progress, RgbImage, VideoInfo, Window
 from gswap.media.encoders import check_output
@@ -54,8 +54,11 @@ def write_overlay(
 
     Raises:
         OutputError: ``out`` exists.
+        UsageError: ``out`` is the clip.
         InputError: No face, or several people and none chosen; the masks do not fit the clip.
     """
+    if out.resolve() == clip.resolve():
+        raise UsageError("The output would overwrite an input.", hint="Choose another name.", path=out)
     if out.exists() and not overwrite:
         raise OutputError("The output already exists.", hint="Give --overwrite to replace it.", path=out)
     settings = Settings()
@@ -72,7 +75,8 @@ def write_overlay(
     subject = subject_of(faces, body, model, settings.segment)
     with MediaPipeMatte() as matte:
         pictures = _drawn(info, subject, matte, user, report("draw"))
-        encode_rgb(out, pictures, info.frame_rate, audio_from=clip if info.has_audio else None)
+        voice = clip if info.has_audio else None
+        encode_rgb(out, pictures, info.frame_rate, audio_from=voice, times_of=info)
 
 
 def _images(info: VideoInfo) -> Iterator[RgbImage]:

@@ -103,7 +103,13 @@ class CompareWriter:
         info = clip.info
         whole = clip.whole
         base = rgb_video_info(path, (2 * info.width, info.height), info.frame_rate, whole.frame_count)
-        self._info = dataclasses.replace(base, pts=whole.pts, durations=whole.durations, time_base=whole.time_base)
+        self._info = dataclasses.replace(
+            base,
+            pts=whole.pts,
+            durations=whole.durations,
+            time_base=whole.time_base,
+            sample_aspect_ratio=whole.sample_aspect_ratio,
+        )
         self._layout = display_layout(self._info)
         self._writer = VideoWriter(
             path,

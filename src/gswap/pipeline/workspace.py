@@ -124,6 +124,10 @@ class Workspace:
         write_json(folder / _TIMING, asdict(timing))
         write_json(folder / _DONE, {"step": step, "fingerprint": fingerprint, **notes})
 
+    def reopen(self, step: str, fingerprint: str) -> None:
+        """Let a complete result be made again: what it wrote outside of the workspace is gone."""
+        (self.root / step / fingerprint / _DONE).unlink(missing_ok=True)
+
     def notes(self, step: str, fingerprint: str) -> dict[str, Any]:
         """What the step noted when it finished."""
         return read_json(self.root / step / fingerprint / _DONE)

@@ -134,9 +134,9 @@ def build_portrait(
 
 
 def track_digest(track: BodyTrack) -> str:
-    """SHA-256 over shape and motion of a track."""
+    """SHA-256 over shape and motion of a track; which of its frames are used does not count."""
     digest = hashlib.sha256(track.shape.model.encode())
-    motion = (track.focal, track.rotation, track.translation, track.neck, track.eyes, track.actions, track.valid)
+    motion = (track.focal, track.rotation, track.translation, track.neck, track.eyes, track.actions)
     for array in (track.shape.coefficients, track.shape.offsets, *motion):
         digest.update(np.ascontiguousarray(array).tobytes())
     if track.moves is not None:

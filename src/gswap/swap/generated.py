@@ -1,8 +1,8 @@
 """I_gen from any other image head-swap tool: a folder of images, with masks where there are some.
 
-Layout of the folder: one image per frame, named by its 0-based frame number (``000012.png``, ``frame_12.jpg``), as
-large as the clip's frames or as its work window. Optional subfolders of grey images of the same size and naming:
-``masks`` (new head with neck), or ``head`` and ``neck`` apart; 255 = generated.
+Layout of the folder: one image per frame, named by its frame number (``000012.png``, ``frame_12.jpg``), counted from 0
+at the start of the part in use, as large as the clip's frames or as its work window. Optional subfolders of grey images
+of the same size and naming: ``masks`` (new head with neck), or ``head`` and ``neck`` apart; 255 = generated.
 """
 
 from __future__ import annotations
@@ -43,13 +43,10 @@ class GeneratedFrames:
         self.target = target
         self.faces = faces
         self.frame_size = faces.size
+        self.folder = folder
         self.images = numbered_images(folder)
         if not self.images:
-            raise MissingInputError(
-                "Expected images named by frame number, found none.",
-                hint="Name them 000000.png, 000001.png and so on.",
-                path=folder,
-            )
+            raise no_images(folder)
         self.masks = {name: numbered_images(folder / name) for name in ("masks", "head", "neck")}
 
     def __contains__(self, t: int) -> bool:
@@ -63,7 +60,7 @@ class GeneratedFrames:
             InputError: An image cannot be read, or has neither the frame's nor the window's size.
         """
         if t not in self.images:
-            raise MissingInputError("Expected a generated image of this frame, found none.", frame=t)
+            raise MissingInputError(f"Expected a generated image of frame {t}, found none.", path=self.folder, frame=t)
         generated = self._window(self.images[t], t, cv2.IMREAD_COLOR)
         scene = self.target.rgb[t]
         plate = self._plate(t)
@@ -113,6 +110,15 @@ class GeneratedFrames:
                 frame=t,
             )
         return cut_window(image, self.target.window, t)
+
+
+def no_images(folder: Path) -> MissingInputError:
+    """The error for a folder without numbered images."""
+    return MissingInputError(
+        "Expected images named by frame number, found none.",
+        hint="Name them 000000.png, 000001.png and so on.",
+        path=folder,
+    )
 
 
 def numbered_images(folder: Path) -> dict[int, Path]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from gswap.apps.cli import provenance
     from gswap.apps.cli.console import Terminal
 
+MOST_DAYS = 36525
+"""A century."""
+
 
 def new(options: provenance.ConsentNew) -> Path:
     """Write a new record.
@@ -27,8 +30,8 @@ def new(options: provenance.ConsentNew) -> Path:
     """
     if options.out.exists() and not options.overwrite:
         raise OutputError("The record already exists.", hint="Give --overwrite to replace it.", path=options.out)
-    if options.days < 1:
-        raise UsageError(f"Expected --days of at least 1, found {options.days}.")
+    if not 1 <= options.days <= MOST_DAYS:
+        raise UsageError(f"Expected --days between 1 and {MOST_DAYS}, found {options.days}.")
     defaults = {"consent": ("", ""), "synthetic": ("Synthetic person A", "Synthetic person B")}
     names = defaults.get(options.kind, ("Person of the photos", "Person of the clip"))
     today = dt.date.today()

@@ -49,9 +49,10 @@ class Swap:
     end: float | None = None
     """Use the clip up to this second."""
     masks: Path | None = None
-    """Folder of head masks of the clip, one image per frame, used instead of ours."""
+    """Folder of head masks of the clip, one image per frame from --start to --end, used instead of ours."""
     generated: Path | None = None
-    """Folder of head-swapped frames (and optional masks) from another tool, used instead of our swapper's."""
+    """Folder of head-swapped frames (and optional masks) from another tool, used instead of our swapper's; numbered
+    from 0 at --start."""
     portrait: Path | None = None
     """A portrait fitted before (portrait.safetensors), driven instead of fitted anew."""
     refine: bool = False
@@ -69,7 +70,8 @@ class Swap:
     watermark: bool = True
     """The imperceptible watermark; turning it off needs a consent record that allows it."""
     layers: Path | None = None
-    """Folder for 16-bit layers: head RGBA, matte, clean plate."""
+    """Folder for 16-bit layers: head RGBA, matte, clean plate. It holds nothing else; another job's layers in it are
+    replaced with --overwrite only."""
     compare: Path | None = None
     """Also write a side-by-side video (target | result)."""
     timestamp_url: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -86,6 +87,8 @@ def main() -> None:
     """Entry point of the ``gswap`` script."""
     # torch's OpenMP threads wait by spinning, which starves everybody else on a busy machine; read when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path that the terminal cannot show is no failure
     sys.exit(run(sys.argv[1:]))
 
 

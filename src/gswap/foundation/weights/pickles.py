@@ -11,7 +11,7 @@ import io
 import math
 import pickletools
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +23,10 @@ from gswap.foundation.errors import InputError
 _LARGEST_PROGRAM = 1 << 26
 """Bytes of the pickle itself, without the numbers."""
 _MOST_TENSORS = 1 << 20
+_MOST_AXES = 32
+_LARGEST = 1 << 40
+"""No shape, stride, offset or number of elements is as large."""
+_LONGEST_NAME = 1024
 _DEEPEST = 6
 """Levels of dictionaries around a tensor."""
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -211,14 +215,23 @@ def _materialise(
 
 # ---------------------------------------------------------------- the language
 def _ordered_dict(*arguments: Any) -> dict[Any, Any]:
-    pairs = arguments[0] if arguments else ()
-    return {key: value for key, value in pairs}
+    return dict(_named(arguments[0] if arguments else ()))
+
+
+def _named(pairs: Iterable[Any]) -> Iterator[tuple[str | int, Any]]:
+    """Entries of a dictionary. Nested tuples as keys are refused: to hash them may take for ever, or the stack."""
+    for key, value in pairs:
+        if not isinstance(key, (str, int)) or (isinstance(key, str) and len(key) > _LONGEST_NAME):
+            raise ValueError("a dictionary whose keys are no names")
+        yield key, value
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: Any) -> _View:
     numbers = (offset, *shape, *stride) if isinstance(shape, tuple) and isinstance(stride, tuple) else (None,)
-    good = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
-    if not isinstance(storage, _Storage) or not good or len(shape) != len(stride):
+    good = all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < _LARGEST for n in numbers)
+    good = good and len(shape) == len(stride) <= _MOST_AXES
+    good = good and math.prod(n or 1 for n in shape) < _LARGEST
+    if not isinstance(storage, _Storage) or not good:
         raise ValueError("a tensor whose shape is no shape")
     return _View(storage, offset, shape, stride)
 
@@ -243,6 +256,8 @@ _KNOWN = frozenset(_CALLABLE) | {f"torch.{name}" for name in _STORAGES}
 
 
 def _name(module: Any, name: Any) -> _Global:
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise ValueError("a name that is no text")
     full = f"{module}.{name}"
     if full not in _KNOWN:
         raise ValueError(f"the name {full}, which is no part of a state dict")
@@ -354,7 +369,7 @@ class _Machine:
             stack.append({} if name == "EMPTY_DICT" else [])
         elif name in ("SETITEM", "SETITEMS"):
             flat = self._above_mark() if name == "SETITEMS" else [stack.pop() for _ in range(2)][::-1]
-            stack[-1].update(zip(flat[::2], flat[1::2], strict=True))
+            stack[-1].update(_named(zip(flat[::2], flat[1::2], strict=True)))
         elif name in ("APPEND", "APPENDS"):
             items = self._above_mark() if name == "APPENDS" else [stack.pop()]
             stack[-1].extend(items)

@@ -125,7 +125,7 @@ def _run(context: StepContext) -> None:
     mark = _Marker(job, info, key)
     tags = container_tags()
     notes: list[str] = []
-    layers = LayerWriter(job.layers, count, (info.width, info.height)) if job.layers is not None else None
+    layers = LayerWriter(job.layers, count, (info.width, info.height), key) if job.layers is not None else None
     with ExitStack() as parts, ExitStack() as stack:
         out = parts.enter_context(atomic_path(video_path(context.folder, job.out)))
         written = [(out, job.out)]
@@ -180,4 +180,4 @@ def work_image(folders: dict[str, Path], count: int, t: int) -> RgbImage:
     return stored(folders, "segment", "rgb", count)[t] if result is None else result.rgb
 
 
-STEP = Step("deliver", 2, ("ingest", "perceive", "segment", "swap", "render"), _config, _run)
+STEP = Step("deliver", 3, ("ingest", "perceive", "segment", "swap", "render"), _config, _run)

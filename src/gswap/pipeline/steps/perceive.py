@@ -22,7 +22,7 @@ from gswap.pipeline.steps import ingest
 
 def _config(job: Job) -> object:
     person = job.person
-    if person is not None and not person.isdigit():
+    if person is not None and not person.isdecimal():
         person = hash_file(Path(person)) if os.path.exists(person) else person
     return {"perceive": job.settings.perceive, "person": person, **chosen(job.parts, "identity")}
 
@@ -36,7 +36,7 @@ def person_choice(job: Job) -> tuple[int | None, np.ndarray | None]:
     """
     if job.person is None:
         return None, None
-    if job.person.isdigit():
+    if job.person.isdecimal():
         return int(job.person), None
     photo = Path(job.person)
     if not photo.exists():
