@@ -2,9 +2,10 @@
 
 Writes the regressions of ``gswap.perception.head_points``, and where the points lie and how they are missed
 (``gswap.body.head_points``), to the package data. The people who are learnt from have the looks of some, and a shape
-drawn anew for every picture (hair, clothes and brows follow the skin); from number 40000 on their ears and skulls
-differ more than synthetic people's do, because real ones do. The errors are studied on others, from 3000; ``gswap
-bench track`` meets none of them. About three quarters of an hour of rendering, kept in ``--samples``::
+drawn anew for every picture (hair, clothes and brows follow the skin); from number 40000 on their ears and skulls, from
+42000 on their chins and the width of their jaws differ more than synthetic people's, because real ones do. The errors
+are studied on others, from 3000; ``gswap bench track`` meets none of them. About an hour of rendering, kept in
+``--samples``::
 
     python scripts/make_head_points.py --samples /tmp/samples
 """
@@ -12,7 +13,7 @@ bench track`` meets none of them. About three quarters of an hour of rendering, 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,10 +38,18 @@ from gswap.perception.config import PerceptionConfig
 from make_landmark_errors import mirror_pairs
 
 ROOT = Path(__file__).resolve().parents[1] / "src/gswap"
-RANGES = ((21000, 122), (22000, 260), (30000, 53), (31000, 64), (40000, 27), (41000, 24))
+RANGES = ((21000, 122), (22000, 260), (30000, 53), (31000, 64), (40000, 27), (41000, 24), (42000, 161))
 BASES = tuple(number for first, count in RANGES for number in range(first, first + count))
 SHAPES = 8
-FIRST_WIDE, WIDER = 40000, 1.7
+EARS = ("ear-", "head-scale")
+CHIN_AND_CHEEKS = (
+    *(f"chin-{what}" for what in ("width", "bones", "jaw", "prominent", "cleft", "prognathism")),
+    "cheek-volume",
+    "head-fat",
+)
+"""But for the height of the chin, which differs enough."""
+WIDE, WIDER = {40000: EARS, 42000: CHIN_AND_CHEEKS}, 1.7
+"""From these numbers on these changes are so much larger."""
 STUDIED, IMAGES = range(3000, 3024), 8
 JAW = tuple(i for i in OVAL if i in {58, 172, 136, 150, 149, 176, 148, CHIN, 377, 400, 378, 379, 365, 397, 288})
 MOUTH = (0, 17, 61, 291, 37, 267, 84, 314, 40, 270, 91, 321, 13, 14, 82, 312, 87, 317)
@@ -143,10 +152,10 @@ def _between(marks: list[int], count: int) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- pictures
-def reshaped(person: people.Person, seed: int, rng: np.random.Generator, wide: bool) -> people.Person:
+def reshaped(person: people.Person, seed: int, rng: np.random.Generator, wide: Sequence[str]) -> people.Person:
     """Somebody of another shape with the same skin, hair and clothes, which follow the skin beneath them.
 
-    ``wide``: ears and skulls that differ more than synthetic people's do.
+    ``wide``: parts of the names of changes that differ more than synthetic people's do.
     """
     n = len(person.figure.vertices)
     age = float(np.clip(person.traits.age + rng.normal(0, 0.04), 0.58, 0.95))
@@ -155,7 +164,7 @@ def reshaped(person: people.Person, seed: int, rng: np.random.Generator, wide: b
     model = person.model
     shape = people._shape(model, replace(person.traits, seed=seed, age=age, **drawn))
     if wide:
-        far = np.array([0] * len(model.phenotype_names) + ["ear-" in n or "head-scale" in n for n in model.local_names])
+        far = np.array([0] * len(model.phenotype_names) + [any(w in n for w in wide) for n in model.local_names])
         wider = np.clip(WIDER * shape.coefficients, -0.85, 0.85)
         shape = replace(shape, coefficients=np.where(far, wider, shape.coefficients))
     figure = people._figure(model, shape)
@@ -183,7 +192,7 @@ def shots(first: int, count: int, study: bool) -> Iterator[tuple[SyntheticFrame,
     noise = {}
     for k in range(count):
         seed = first if study else 100 * first + k
-        wide = first >= FIRST_WIDE
+        wide = next((names for start, names in reversed(WIDE.items()) if first >= start), ())
         one = person if study or not (k or wide) else reshaped(person, seed, rng, wide)
         if not study or not k:
             noise = {"head_fraction": float(rng.uniform(0.38, 0.64)), "noise": float(rng.uniform(0.5, 4))}
