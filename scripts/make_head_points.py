@@ -3,9 +3,9 @@
 Writes the regressions of ``gswap.perception.head_points``, and where the points lie and how they are missed
 (``gswap.body.head_points``), to the package data. The people who are learnt from have the looks of some, and a shape
 drawn anew for every picture (hair, clothes and brows follow the skin); from number 40000 on their ears and skulls, from
-42000 on their chins and the width of their jaws differ more than synthetic people's, because real ones do. The errors
-are studied on others, from 3000; ``gswap bench track`` meets none of them. About an hour of rendering, kept in
-``--samples``::
+42000 on their chins and the width of their jaws differ more than synthetic people's do, so that what is learnt also
+holds for people at the ends of the model's range. The errors are studied on others, from 3000; ``gswap bench track``
+meets none of them. About an hour of rendering, kept in ``--samples``::
 
     python scripts/make_head_points.py --samples /tmp/samples
 """
