@@ -121,7 +121,7 @@ class HeadSegmenter:
         for _ in range(color_rounds):
             learnt = ColorCounts(seeds.counts.copy())
             for sample, layout in zip(samples, layouts, strict=True):
-                labels = segmenter._labels(sample, layout, None)
+                labels = segmenter._labels(sample, layout, segmenter._materials(sample, layout), None)
                 labels[priors.CLOTHES] *= priors.hairless(layout, long_hair)
                 _count_labels(learnt, sample, layout, labels)
             segmenter = replace(segmenter, colors=learnt.densities())
@@ -135,9 +135,10 @@ class HeadSegmenter:
             previous: The frame before it, ``None`` at the start of a shot.
         """
         layout = lay_out(sample, self.model, self._parts, self.cfg.face_pixels)
-        labels = self._labels(sample, layout, previous)
+        materials = self._materials(sample, layout)
+        labels = self._labels(sample, layout, materials, previous)
         if not self.long_hair:
-            self._add_tail(labels, sample, layout)
+            self._add_tail(labels, sample, layout, materials)
         labels[priors.HEAD] *= _attached(labels, layout)
         return self._edges(sample, layout, labels)
 
@@ -145,11 +146,21 @@ class HeadSegmenter:
     def _parts(self) -> Int[np.ndarray, " f"]:
         return face_parts(self.model)
 
-    def _labels(self, sample: Sample, layout: Layout, previous: Previous | None) -> Labels:
+    def _materials(self, sample: Sample, layout: Layout) -> Sequence[Float[np.ndarray, "h w"]]:
+        """Density of the crop's colours as hair, skin, clothes and background."""
+        return cv2.split(self.colors.take(lab_bins(layout.crop.take(sample.rgb)), 0))
+
+    def _labels(
+        self,
+        sample: Sample,
+        layout: Layout,
+        materials: Sequence[Float[np.ndarray, "h w"]],
+        previous: Previous | None,
+    ) -> Labels:
         """Probabilities of head, neck, clothes, outside on the crop."""
         crop = layout.crop
         rgb = crop.take(sample.rgb)
-        hair, skin, clothes, background = cv2.split(self.colors.take(lab_bins(rgb), 0))
+        hair, skin, clothes, background = materials
         matte = np.clip(crop.take(sample.person).astype(np.float32) / 255, _MATTE_CLIP, 1 - _MATTE_CLIP)
         likelihood = np.empty((priors.LABELS, *matte.shape), np.float32)
         likelihood[priors.HEAD] = hair + priors.skin_share(layout) * (skin - hair)
@@ -164,12 +175,14 @@ class HeadSegmenter:
             energy += self.cfg.temporal * np.log(_MEMORY_FLOOR + (1 - _MEMORY_FLOOR) * memory)
         return _agree(energy, rgb, self.cfg)
 
-    def _add_tail(self, labels: Labels, sample: Sample, layout: Layout) -> None:
+    @staticmethod
+    def _add_tail(
+        labels: Labels, sample: Sample, layout: Layout, materials: Sequence[Float[np.ndarray, "h w"]]
+    ) -> None:
         """Give the head what falls below the jaw from its hair: a tail, strands that came loose; changes ``labels``."""
-        crop = layout.crop
-        hair, skin, clothes, background = cv2.split(self.colors.take(lab_bins(crop.take(sample.rgb)), 0))
+        hair, skin, clothes, background = materials
         likely = hair > _TAIL_LIKELIHOOD * np.maximum(np.maximum(clothes, background), skin)
-        falling = likely & priors.below_hair(layout) & (crop.take(sample.person) > _TAIL_MATTE)
+        falling = likely & priors.below_hair(layout) & (layout.crop.take(sample.person) > _TAIL_MATTE)
         falling &= labels[priors.NECK] < 0.5  # in the shade of the chin skin may be as dark as hair
         root = likely & priors.nape(layout) & (labels[priors.HEAD] > 0.5)
         _, pieces = cv2.connectedComponents((falling | root).view(np.uint8))
