@@ -30,7 +30,7 @@ LIMBUS_STEP, SIDEWAYS = 0.05, 0.8
 CONTRAST = 4.0
 """Levels, from step to step, that tell the white from the iris."""
 RIM = 0.14
-"""Width of the iris's soft rim, detected radii."""
+"""Width of the iris's soft rim, iris radii."""
 LASHES = 0.07
 """What lies this near to the lids is shaded by them, eye widths."""
 FEWEST_WHITE = 6
@@ -54,8 +54,8 @@ class Eyeball(NamedTuple):
     """The photo without the iris."""
     iris: UInt8[np.ndarray, "h w 3"]
     """The photo with the whole iris, what the lids hide of it completed."""
-    limbus: float
-    """The iris's radius over the detected one."""
+    radius: float
+    """Of the iris, pixels of the photo."""
 
 
 def take_apart(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> tuple[Eyeball, ...]:
@@ -75,14 +75,15 @@ def _take_apart(
     h, w = patch.shape[:2]
     opening = fill_polygon(smooth_contour(lids) - [x0, y0], h, w) > 0.5
     clear = cv2.distanceTransform(opening.view(np.uint8), cv2.DIST_L2, 5) / max(LASHES * width, 1.0)
-    x = (np.arange(w) + 0.5 + x0 - points[iris[0], 0]) / _radius(points, iris)
-    y = (np.arange(h) + 0.5 + y0 - points[iris[0], 1]) / _radius(points, iris)
+    detected = max(float(np.linalg.norm(points[list(iris[1:])] - points[iris[0]], axis=1).mean()), 0.5)
+    x = (np.arange(w) + 0.5 + x0 - points[iris[0], 0]) / detected
+    y = (np.arange(h) + 0.5 + y0 - points[iris[0], 1]) / detected
     away = np.hypot(x[None], y[:, None])
     beside = (np.abs(x)[None] > SIDEWAYS * away) & (clear >= 0.5)
     limbus = _limbus(luminance(patch)[beside], away[beside])
     away = away / limbus
     white = to_image8(_without_iris(patch, opening, clear, away))
-    return Eyeball((int(x0), int(y0)), white, to_image8(_completed(patch, clear >= 0.5, away)), limbus)
+    return Eyeball((int(x0), int(y0)), white, to_image8(_completed(patch, clear >= 0.5, away)), limbus * detected)
 
 
 def _limbus(light: Float[np.ndarray, "n"], away: Float[np.ndarray, "n"]) -> float:
@@ -95,10 +96,6 @@ def _limbus(light: Float[np.ndarray, "n"], away: Float[np.ndarray, "n"]) -> floa
     rise = np.where((count[2:] > 0) & (count[:-2] > 0), mean[2:] - mean[:-2], 0.0)
     best = int(rise.argmax())
     return float(edges[best + 1] + LIMBUS_STEP / 2) if rise[best] > CONTRAST else USUAL_LIMBUS
-
-
-def _radius(points: Points2, iris: tuple[int, ...]) -> float:
-    return max(float(np.linalg.norm(points[list(iris[1:])] - points[iris[0]], axis=1).mean()), 0.5)
 
 
 def _without_iris(
@@ -180,7 +177,7 @@ def eyeballs(
         spline = RBFInterpolator(goal, source, kernel="thin_plate_spline", smoothing=STIFFNESS)
         with_lids = spline(places.reshape(-1, 2)).reshape(places.shape)
         from_iris = (places - points[iris[0]]) / scale
-        away = np.linalg.norm(from_iris, axis=-1) / (_radius(photo_points, iris) * eye.limbus)
+        away = np.linalg.norm(from_iris, axis=-1) / eye.radius
         share = np.clip((1 - away) / RIM + 0.5, 0, 1).astype(np.float32)
         white = look_up(eye.white, (with_lids - eye.corner).astype(np.float32), cv2.INTER_CUBIC)
         on_iris = (photo_points[iris[0]] + from_iris - eye.corner).astype(np.float32)
