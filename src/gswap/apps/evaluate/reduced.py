@@ -9,10 +9,12 @@ from pathlib import Path
 import cv2
 
 from gswap.apps.evaluate.layout import Pair
+from gswap.foundation.store import hash_file
 from gswap.foundation.types import RgbImage, VideoInfo
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
 from gswap.media.write import encode_rgb
+from gswap.pipeline.steps.ingest import trim
 
 SIDE, FRAMES = 256, 60
 
@@ -20,28 +22,37 @@ SIDE, FRAMES = 256, 60
 def reduce_pair(pair: Pair, folder: Path, *, side: int = SIDE, frames: int = FRAMES) -> Pair:
     """Write the copy of the pair's clips into ``folder`` unless it is there.
 
-    The shorter side becomes ``side`` pixels; the truth is cut alike. A clip that is small already is used as it is.
+    The shorter side becomes ``side`` pixels. The frames are the middle ones of the part between ``start`` and ``end``;
+    the truth, which shows that part, is cut alike. A clip that is small already is used as it is.
     Consent stays the pair's, so a record that is bound to one clip does not cover it: bind the photos only.
+
+    Raises:
+        InputError: The part holds no frame.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    target = _copy(pair.target, folder / f"target_{side}_{frames}.mkv", side, frames)
-    truth = None if pair.truth is None else _copy(pair.truth, folder / f"truth_{side}_{frames}.mkv", side, frames)
+    info = probe(pair.target)
+    start, stop = trim(info, pair.start, pair.end)
+    first = max((stop - start - frames) // 2, 0)
+    last = min(first + frames, stop - start)
+    target = _copy(info, folder, "target", side, (start + first, start + last))
+    truth = None if pair.truth is None else _copy(probe(pair.truth), folder, "truth", side, (first, last))
     small = dataclasses.replace(pair, target=target, truth=truth, methods={}, start=None, end=None)
     return dataclasses.replace(small, truth_masks=pair.truth_masks if target == pair.target else None)
 
 
-def _copy(path: Path, out: Path, side: int, frames: int) -> Path:
-    info = probe(path)
-    if info.frame_count <= frames and min(info.width, info.height) <= side:
-        return path
+def _copy(info: VideoInfo, folder: Path, name: str, side: int, span: tuple[int, int]) -> Path:
+    """Frames ``span`` of a video, at most ``side`` pixels on the shorter side; the video itself where it is that."""
+    first, stop = span[0], min(span[1], info.frame_count)
+    if (first, stop) == (0, info.frame_count) and min(info.width, info.height) <= side:
+        return info.path
+    out = folder / f"{name}_{side}_{first}-{stop}_{hash_file(info.path)[:12]}.mkv"
     if out.exists():
         return out
-    first = max((info.frame_count - frames) // 2, 0)
     size = reduced_size(info, side)
 
     def images() -> Iterator[RgbImage]:
         with VideoReader(info) as reader:
-            for frame in reader.frames(first, min(first + frames, info.frame_count)):
+            for frame in reader.frames(first, stop):
                 if frame.rgb.shape[1::-1] == size:
                     yield frame.rgb
                 else:
