@@ -14,7 +14,7 @@ from jaxtyping import Bool
 from gswap.foundation.errors import InputError, MissingInputError
 from gswap.foundation.store import read_json
 from gswap.foundation.types import RgbImage, SoftMask, SwapSet, VideoInfo, Window
-from gswap.media.color import planes_to_rgb
+from gswap.media.color import planes_to_rgb, resolve_tags
 from gswap.media.layout import display_layout
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
@@ -64,6 +64,7 @@ class VideoResult:
         self.name = name
         self._info = probe(path)
         self._size = clip.width, clip.height
+        self._same_samples = _sample_meaning(self._info) == _sample_meaning(clip)
         if abs(self._info.frame_count - clip.frame_count) > SHORTER:
             raise InputError(
                 f"Expected {clip.frame_count} frames, as in the clip, found {self._info.frame_count}.",
@@ -79,11 +80,17 @@ class VideoResult:
         with VideoReader(self._info) as reader:
             for frame in reader.frames():
                 if frame.rgb.shape[1::-1] == self._size:
-                    yield Picture(frame.rgb, frame.planes)
+                    yield Picture(frame.rgb, frame.planes if self._same_samples else ())
                 else:
                     smaller = frame.rgb.shape[1] > self._size[0]
                     how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
                     yield Picture(cv2.resize(frame.rgb, self._size, interpolation=how))
+
+
+def _sample_meaning(info: VideoInfo) -> tuple[str, tuple[int, bool]]:
+    """What has to be the same for samples of two videos to be compared: format, colour matrix and range."""
+    layout = display_layout(info)
+    return layout.pixel_format, resolve_tags(info.color, layout, info.width, info.height)
 
 
 class JobResult:

@@ -38,5 +38,5 @@ class TrueVideo:
             yield from self._video.frames()
             return
         masks = read_mask_sequence(self._masks, self._clip.frame_count, (self._clip.width, self._clip.height))
-        for t, picture in enumerate(self._video.frames()):
-            yield Picture(picture.rgb, picture.planes, matte=masks[t])
+        for picture, mask in zip(self._video.frames(), masks, strict=False):
+            yield Picture(picture.rgb, picture.planes, matte=mask)
