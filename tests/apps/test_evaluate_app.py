@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gswap.apps.cli.evaluate import Evaluate
 from gswap.apps.cli.main import run
-from gswap.apps.evaluate import study, variants
+from gswap.apps.evaluate import ablations, study, variants
 from gswap.apps.evaluate.layout import Pair, read_pairs
+from gswap.apps.evaluate.run import Options, evaluate
 from gswap.apps.evaluate.sources import open_result
 from gswap.apps.evaluate.synthetic import PLAIN, make_pair
-from gswap.foundation.errors import ConsentError, InputError, MissingInputError, UsageError
+from gswap.foundation.errors import ConsentError, InputError, MissingInputError, UsageError, WeightsError
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
 from gswap.media.write import encode_rgb
@@ -96,6 +98,55 @@ def test_a_folder_of_pairs(pair, tmp_path: Path) -> None:
         read_pairs(tmp_path / "pairs")
     with pytest.raises(MissingInputError):
         read_pairs(tmp_path / "nowhere")
+
+
+def test_every_result_has_a_name_of_its_own(pair, tmp_path: Path) -> None:
+    """Two results of one name would become one row of the tables."""
+    home = tmp_path / "pairs" / "one"
+    (home / "results").mkdir(parents=True)
+    (home / "source").symlink_to(pair.sources[0])
+    (home / "target.mkv").symlink_to(pair.target)
+    for name in ("tool.mkv", "._tool.mkv"):
+        (home / "results" / name).symlink_to(pair.target)
+    (found,) = read_pairs(tmp_path / "pairs")
+    assert list(found.methods) == ["tool"], "what macOS leaves beside a file is no result"
+    (home / "results" / "tool.mp4").symlink_to(pair.target)
+    with pytest.raises(InputError, match=r"found tool\.mkv and tool\.mp4"):
+        read_pairs(tmp_path / "pairs")
+    with pytest.raises(UsageError, match="comparator's for the result 'clone'"):
+        evaluate(
+            [replace(pair, methods={"clone": pair.target})], tmp_path / "out", Options(), StepObserver(), ["clone"]
+        )
+    assert not (tmp_path / "out").exists()
+    known = {"target": pair.target, "source": pair.sources, "out": tmp_path / "out"}
+    with pytest.raises(UsageError, match="found a, b, a"):
+        Evaluate(**known, method=("a=1.mp4", "b=2.mp4", "a=3.mp4"))._pairs()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ablations": True, "method": ("a=b.mp4",)}, "--method does nothing beside"),
+        ({"ablations": True, "work": Path("w")}, "--work does nothing beside"),
+        ({"groups": True, "pairs": Path("p")}, "--pairs does nothing beside"),
+        ({"speed": True, "target": Path("t.mp4")}, "--target does nothing beside"),
+        ({"study": Path("s"), "baseline": ("clone",)}, "--baseline does nothing beside --study"),
+        ({"truth_masks": Path("m")}, "--truth-masks does nothing without --truth"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options, words) -> None:
+    with pytest.raises(UsageError, match=words):
+        Evaluate(**options)._refuse_idle()
+
+
+def test_variants_that_are_named_and_cannot_run_are_not_left_out(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("GSWAP_WEIGHTS", str(tmp_path))
+    assert [v.name for v in ablations._chosen(["1 photo"])] == ["ours", "1 photo"]
+    assert all(v.needs != "diffusion" for v in ablations._chosen([]))
+    with pytest.raises(WeightsError, match="arc2face"):
+        ablations._chosen(["1 photo", "paper recipe"])
+    with pytest.raises(UsageError, match="found 'nonsense'"):
+        ablations._chosen(["nonsense"])
 
 
 class _Clip:

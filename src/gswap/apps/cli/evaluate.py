@@ -101,11 +101,21 @@ class Evaluate:
             ("--synthetic", self.synthetic, "--ablations", self.ablations),
             ("--full", self.full, "--ablations, --extremes, --groups or --speed", own),
             ("--tally", self.tally, "--study", self.study is not None),
+            ("--truth-masks", self.truth_masks, "--truth", self.truth is not None),
         ):
             if given and not there:
                 raise UsageError(f"{option} does nothing without {needs}.", hint="Give that, or leave it out.")
-        if self.baseline and (own or self.study is not None):
-            raise UsageError("--baseline does nothing beside --ablations, --extremes, --groups, --speed and --study.")
+        synthetic = "--extremes, --groups and --speed"
+        for option, given, beside, there in (
+            ("--baseline", self.baseline, f"--ablations, {synthetic}", own),
+            ("--method", self.method, f"--ablations, {synthetic}", own),
+            ("--work", self.work, f"--ablations, {synthetic}", own),
+            ("--pairs", self.pairs, synthetic, own and not self.ablations),
+            ("--target", self.target, synthetic, own and not self.ablations),
+            ("--baseline", self.baseline, "--study", self.study is not None),
+        ):
+            if given and there:
+                raise UsageError(f"{option} does nothing beside {beside}.", hint="Leave it out.")
 
     def _own(self, options: Options, terminal: Terminal) -> int:
         """What makes our own results first."""
@@ -164,11 +174,15 @@ class Evaluate:
             return read_pairs(self.pairs)
         if self.target is None or not self.source:
             raise UsageError("Expected --target and --source, or --pairs.")
+        methods = [_named(m) for m in self.method]
+        names = [name for name, _ in methods]
+        if len(set(names)) < len(names):
+            raise UsageError(f"Expected another name for every --method, found {', '.join(names)}.")
         pair = Pair(
             self.target.stem,
             self.source,
             self.target,
-            dict(_named(m) for m in self.method),
+            dict(methods),
             truth=self.truth,
             truth_masks=self.truth_masks,
             consent=self.consent,

@@ -61,6 +61,7 @@ def ablate(
     Raises:
         ConsentError: A pair has no record that covers it.
         UsageError: There is no such variant.
+        WeightsError: A variant that was named needs weights that are missing.
     """
     chosen = _chosen(only)
     scored = []
@@ -81,20 +82,21 @@ def ablate(
 
 
 def _chosen(only: Sequence[str]) -> list[Variant]:
-    possible = [v for v in VARIANTS if v.needs != "diffusion" or _weights_are_here()]
+    from gswap.foundation import weights
+    from gswap.pipeline.config import Parts
+
     unknown = sorted(set(only) - {v.name for v in VARIANTS})
     if unknown:
         raise UsageError(f"Expected a variant among {', '.join(v.name for v in VARIANTS)}, found {unknown[0]!r}.")
-    return [v for v in possible if not only or v.name in only or v is VARIANTS[0]]
-
-
-def _weights_are_here() -> bool:
-    """Whether the paper recipe's generator can run on this machine."""
-    from gswap.foundation.weights.folder import states
-    from gswap.pipeline.config import Parts
-
-    present = {part.spec.name for part in states() if part.state == "present"}
-    return present >= set(Parts(swapper="diffusion").weights())
+    generator = Parts(swapper="diffusion").weights()
+    if only:
+        chosen = [v for v in VARIANTS if v.name in only or v is VARIANTS[0]]
+        if any(v.needs == "diffusion" for v in chosen):
+            for name in generator:
+                weights.path(name)
+        return chosen
+    present = {part.spec.name for part in weights.states() if part.state == "present"}
+    return [v for v in VARIANTS if v.needs != "diffusion" or present >= set(generator)]
 
 
 def _fit_all(variants: Sequence[Variant], base: Job, analysis: Analysis, observer: StepObserver) -> list[Result]:

@@ -71,7 +71,15 @@ def _read_pair(folder: Path) -> Pair:
         raise InputError(f"Expected {missing} in the pair {folder.name!r}, found none.", path=folder)
     results = folder / RESULTS
     found = sorted(results.iterdir()) if results.is_dir() else []
-    methods = {p.stem: p for p in found if p.is_file() and is_video(p)}
+    videos = [p for p in found if p.is_file() and is_video(p) and not p.name.startswith(".")]
+    methods: dict[str, Path] = {}
+    for video in videos:
+        if methods.setdefault(video.stem, video) != video:
+            raise InputError(
+                f"Expected one video of the method {video.stem!r}, found {methods[video.stem].name} and {video.name}.",
+                hint="Rename one of them: the name without its ending is the method's.",
+                path=results,
+            )
     masks, consent = folder / TRUTH_MASKS, folder / CONSENT
     return Pair(
         folder.name,

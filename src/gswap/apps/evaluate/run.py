@@ -23,7 +23,7 @@ from gswap.apps.evaluate.results import MethodScores, PairScores, WorstFrame
 from gswap.apps.evaluate.scoring import Scores, score
 from gswap.apps.evaluate.sources import Result, open_result
 from gswap.apps.evaluate.truth import TrueVideo, Truth
-from gswap.foundation.errors import InputError
+from gswap.foundation.errors import InputError, UsageError
 from gswap.foundation.store import write_bytes, write_json
 from gswap.media.compare import side_by_side
 from gswap.metrics.picture import head_box
@@ -61,10 +61,17 @@ def evaluate(
         baselines: Comparators to run as well (see :mod:`gswap.apps.evaluate.baselines`).
 
     Raises:
+        UsageError: A result has the name of a comparator.
         GswapError: A pair cannot be scored.
     """
     from gswap.apps.evaluate.baselines import make_baselines
 
+    for pair in pairs:
+        if taken := sorted(set(pair.methods) & set(baselines)):
+            raise UsageError(
+                f"Expected another name than the comparator's for the result {taken[0]!r} of the pair {pair.name!r}.",
+                hint="Rename the result, or leave the comparator out.",
+            )
     out.mkdir(parents=True, exist_ok=True)
     scored = []
     with readers() as tools:
@@ -74,7 +81,7 @@ def evaluate(
             methods: list[Result] = [
                 open_result(name, path, analysis.clip, analysis.target_sha256) for name, path in pair.methods.items()
             ]
-            methods += make_baselines(baselines, analysis, pair)
+            methods += make_baselines(tuple(dict.fromkeys(baselines)), analysis, pair)
             if not methods:
                 raise InputError(
                     f"Expected at least one result to score for the pair {pair.name!r}, found none.",
