@@ -204,11 +204,11 @@ def open_result(name: str, path: Path, clip: ingest.Clip, target_sha256: str) ->
     if path.is_dir():
         if not is_workspace(path):
             raise InputError("Expected a video or a workspace of gswap, found another folder.", path=path)
-        return JobResult(name, job_folders(path, target_sha256), clip)
+        return JobResult(name, job_folders(path, clip, target_sha256), clip)
     video, work = VideoResult(name, path, clip.info), beside(path)
     if work is None:
         return video
-    return DeliveredJob(video, JobResult(name, job_folders(work, target_sha256), clip))
+    return DeliveredJob(video, JobResult(name, job_folders(work, clip, target_sha256), clip))
 
 
 def beside(path: Path) -> Path | None:
@@ -217,18 +217,26 @@ def beside(path: Path) -> Path | None:
     return work if is_workspace(work) else None
 
 
-def job_folders(work: Path, target_sha256: str) -> dict[str, Path]:
+def job_folders(work: Path, clip: ingest.Clip, target_sha256: str) -> dict[str, Path]:
     """Folders of the newest finished job in a workspace.
 
     Raises:
-        InputError: None is finished, or it is of another clip.
+        InputError: None is finished, or it is of another clip or of another part of it.
     """
     steps = ("ingest", "perceive", "track", "segment", "swap", "retrack", "fit", "render")
     folders = {s.step: work / s.step / s.fingerprint for s in states(work, steps) if s.done}
-    if "render" not in folders:
+    if not folders.keys() >= {"ingest", "segment", "render"}:
         raise InputError("Expected a finished job in the workspace, found none.", hint="Run the swap.", path=work)
     if read_json(folders["ingest"] / "done.json")["target_sha256"] != target_sha256:
         raise InputError("The workspace is of another clip than --target.", path=work)
+    facts = read_json(folders["ingest"] / "clip.json")
+    found, expected = (facts["first"], facts["stop"]), (clip.first, clip.first + clip.info.frame_count)
+    if found != expected:
+        raise InputError(
+            "Expected a job on the frames {} to {} of the clip, found one on {} to {}.".format(*expected, *found),
+            hint="Give the --start and --end of the job.",
+            path=work,
+        )
     return folders
 
 
