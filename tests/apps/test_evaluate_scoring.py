@@ -98,6 +98,21 @@ def test_an_unchanged_clip_scores_as_the_target_itself() -> None:
     assert found.means["lid_correlation"] != found.means["lid_correlation"], "lids that never move have none"
 
 
+def test_every_series_has_a_number_per_measured_frame() -> None:
+    """A truth may end earlier than the clip, and a job may pass frames through that it did not generate."""
+
+    def partly(sample: Sample) -> Sample:
+        truth = sample.rgb if sample.index < 5 else None
+        generated = (sample.rgb, HEAD) if sample.index in (2, 3) else None
+        return replace(sample, truth=truth, results=[replace(sample.results[0], generated=generated)])
+
+    (found,) = score(map(partly, clip(7)), 1, PHOTOS, tools())
+    assert {len(values) for values in found.series.values()} == {7}
+    assert np.flatnonzero(np.isfinite(found.series["mse_head"])).tolist() == [0, 1, 2, 3, 4]
+    assert np.flatnonzero(np.isfinite(found.series["mse_gen"])).tolist() == [2, 3]
+    assert found.means["psnr_head"] == found.means["psnr_gen"] == float("inf")
+
+
 def test_another_person_is_told_by_identity_alone() -> None:
     (found,) = score(clip(20, lambda t, p: swapped(p)), 1, PHOTOS, tools())
     assert found.means["identity_source"] == 0 and found.means["identity_target"] == pytest.approx(0.6 * 2**0.5)

@@ -86,21 +86,28 @@ class Scores:
 
 @dataclass
 class _Rows:
-    """What is kept of one result, or of the clip itself."""
+    """What is kept of one result, or of the clip itself; NaN in the frames that a number was not added for."""
 
+    frames: int = 0
     numbers: dict[str, list[float]] = field(default_factory=dict)
     signals: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
+    def begin(self) -> None:
+        """What is added from here on is of the next frame."""
+        self.frames += 1
+
     def add(self, **values: float) -> None:
         for name, value in values.items():
-            self.numbers.setdefault(name, []).append(value)
+            column = self.numbers.setdefault(name, [])
+            column += [*[np.nan] * (self.frames - 1 - len(column)), value]
 
     def add_signals(self, **values: np.ndarray) -> None:
         for name, value in values.items():
             self.signals.setdefault(name, []).append(np.asarray(value, np.float32))
 
     def __getitem__(self, name: str) -> Float[np.ndarray, "n"]:
-        return np.asarray(self.numbers[name], np.float64)
+        column = self.numbers[name]
+        return np.asarray(column + [np.nan] * (self.frames - len(column)), np.float64)
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,8 @@ def score(samples: Iterable[Sample], count: int, photos: SourceFaces, tools: Ins
         if parameters is None:
             parameters = tools.parameters(count, width, height)
         index.append(sample.index)
+        for rows in (clip, *results):
+            rows.begin()
         where = regions(sample.head, sample.rgb, sample.truth)
         box = head_box(sample.landmarks, width, height)
         mine = _read_clip(clip, sample, box, photos, tools)
