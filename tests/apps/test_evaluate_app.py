@@ -264,6 +264,38 @@ def test_answers_that_do_not_count(made_study: Path, tmp_path: Path) -> None:
         study.tally(made_study, [one])
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"answers": None},
+        {"answers": {"case": None}},
+        {"answers": {"case": {"id": [1, 2]}}},
+        {"answers": {"case": {"id": {"code": "1"}}}},
+        {"participant": None},
+    ],
+)
+def test_damaged_answers_are_named(made_study: Path, tmp_path: Path, damage: dict) -> None:
+    path = answers(made_study, "p", "ours", tmp_path / "a.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    with pytest.raises(InputError, match="damaged") as caught:
+        study.tally(made_study, [path])
+    assert caught.value.path == str(path)
+
+
+def test_the_study_shows_the_part_of_the_clip_that_the_results_show(pair, tmp_path: Path, monkeypatch) -> None:
+    shown: list[int] = []
+
+    def counted(out, images, rate, **options):
+        shown.append(sum(1 for _ in images))
+        out.touch()
+
+    monkeypatch.setattr(study, "encode_rgb", counted)
+    part = encode_and_count(tmp_path / "part.mkv", 3)
+    of_part = replace(pair, start=0.08, end=0.2, methods={"a": part, "b": part})
+    study.make_study([of_part], tmp_path, StepObserver())
+    assert shown == [3, 3, 3]
+
+
 def test_one_result_is_no_study(pair, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two results"):
         study.make_study([replace(pair, methods={"ours": pair.target})], tmp_path, StepObserver())

@@ -29,6 +29,7 @@ from gswap.media.read import VideoReader, sample_frames
 from gswap.media.stills import find_photos, load_photo
 from gswap.media.write import encode_rgb
 from gswap.pipeline.observer import StepObserver
+from gswap.pipeline.steps.ingest import trim
 
 PAGE, KEY = "study.html", "study.key.json"
 QUESTIONS: dict[str, str] = {
@@ -72,7 +73,12 @@ def make_study(pairs: Sequence[Pair], folder: Path, observer: StepObserver) -> P
         }
         clips = {_code(key["secret"], pair.name, name): clip_data(path) for name, path in pair.methods.items()}
         cases.append(
-            Case(_code(key["secret"], pair.name), _photos(pair), clip_data(pair.target), dict(sorted(clips.items())))
+            Case(
+                _code(key["secret"], pair.name),
+                _photos(pair),
+                clip_data(pair.target, pair.start, pair.end),
+                dict(sorted(clips.items())),
+            )
         )
     write_json(path, {**key, "codes": codes})
     write_bytes(folder / PAGE, study_page(key["study"], cases, QUESTIONS).encode())
@@ -84,20 +90,25 @@ def _code(secret: str, *names: str) -> str:
     return hmac.new(bytes.fromhex(secret), "\0".join(names).encode(), "sha256").hexdigest()[:CODE_LENGTH]
 
 
-def clip_data(path: Path) -> str:
-    """A clip as a data URL: H.264 of at most 400 pixels, silent, without metadata."""
+def clip_data(path: Path, start: float | None = None, end: float | None = None) -> str:
+    """A clip, or its part between two times in seconds, as a data URL: H.264 of at most 400 pixels, silent, bare.
+
+    Raises:
+        InputError: The part holds no frame.
+    """
     info = probe(path)
+    span = trim(info, start, end)
     scale = min(LONGEST_SIDE / max(info.width, info.height), 1.0)
     size = (2 * round(info.width * scale / 2), 2 * round(info.height * scale / 2))
     with TemporaryDirectory() as folder:
         out = Path(folder) / "clip.mp4"
-        encode_rgb(out, _scaled(info, size), info.frame_rate, options=EncodeConfig(crf=20))
+        encode_rgb(out, _scaled(info, size, span), info.frame_rate, options=EncodeConfig(crf=20))
         return "data:video/mp4;base64," + base64.b64encode(out.read_bytes()).decode()
 
 
-def _scaled(info: VideoInfo, size: tuple[int, int]) -> Iterator[RgbImage]:
+def _scaled(info: VideoInfo, size: tuple[int, int], span: tuple[int, int]) -> Iterator[RgbImage]:
     with VideoReader(info) as reader:
-        for frame in reader.frames():
+        for frame in reader.frames(*span):
             yield np.asarray(cv2.resize(frame.rgb, size, interpolation=cv2.INTER_AREA))
 
 
@@ -139,7 +150,9 @@ def tally(folder: Path, answers: Sequence[Path]) -> Tally:
         given = read_json(path)
         if not isinstance(given, dict) or given.get("study") != key["study"]:
             raise InputError("Expected answers to this study, found others.", path=path)
-        person = str(given.get("participant"))
+        if not _is_complete(given):
+            raise InputError("Expected a participant and ranks of every case, found a damaged file.", path=path)
+        person = given["participant"]
         if person in people:
             raise InputError(f"The same person's answers are there twice (also in {people[person].name}).", path=path)
         people[person] = path
@@ -152,9 +165,21 @@ def tally(folder: Path, answers: Sequence[Path]) -> Tally:
     return Tally(len(people), len(key["codes"]), scores)
 
 
+def _is_complete(given: Mapping[str, Any]) -> bool:
+    """Whether a person's answers have the form that the page writes: case -> question -> code -> rank or null."""
+    person, cases = given.get("participant"), given.get("answers")
+    if not isinstance(person, str) or not isinstance(cases, dict):
+        return False
+    questions = [x for case in cases.values() for x in (case.values() if isinstance(case, dict) else [None])]
+    return all(
+        isinstance(ranks, dict) and all(rank is None or type(rank) is int for rank in ranks.values())
+        for ranks in questions
+    )
+
+
 def _ratings(given: Mapping[str, Any], names: Mapping[str, str], path: Path) -> Iterator[tuple[str, str, float]]:
     """Method, question and score of every rating in one person's answers."""
-    for case, questions in given.get("answers", {}).items():
+    for case, questions in given["answers"].items():
         for question, ranks in questions.items():
             known = {code: rank for code, rank in ranks.items() if rank is not None}
             unknown = [code for code in known if code not in names]
