@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,11 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
+from gswap.apps.cli.console import Terminal
+from gswap.apps.cli.evaluate import Evaluate
 from gswap.apps.evaluate import measures as m
 from gswap.apps.evaluate import results
 from gswap.apps.evaluate.body_reader import LIMIT, BodyParameters
 from gswap.apps.evaluate.instruments import Instruments, NetworkParameters
 from gswap.apps.evaluate.results import MethodScores, PairScores
+from gswap.apps.evaluate.run import write
 from gswap.apps.evaluate.scoring import Sample, Shown, SourceFaces, score
 from gswap.apps.evaluate.unsteady import disturbed
 from gswap.foundation.errors import InputError
@@ -210,6 +214,14 @@ def test_tables_mean_over_pairs_and_mark_the_best() -> None:
     text = results.markdown(made)
     assert "**0.1500**" in text and "| theirs |" in text
     assert "NaN" not in json.dumps(results.to_json(pairs, {}))
+
+
+def test_a_name_that_is_no_utf8_is_written_as_it_is(tmp_path) -> None:
+    """A method is named after a file, and a file may have any bytes in its name."""
+    method = os.fsdecode(b"caf\xe9")
+    page = write(tmp_path, "Evaluation", [pair_scores("a", tools(), **{method: 0.1})], ())
+    assert b"| caf\xe9 |" in page.with_suffix(".md").read_bytes() and b"caf\xe9" in page.read_bytes()
+    assert Evaluate()._show(page, Terminal()) == 0
 
 
 def test_readers_are_never_mixed_in_a_table() -> None:

@@ -156,7 +156,7 @@ class Evaluate:
 
     def _show(self, page: Path, terminal: Terminal) -> int:
         terminal.emit("result", page=str(page), json=str(page.with_suffix(".json")))
-        terminal.say(page.with_suffix(".md").read_text())
+        terminal.say(page.with_suffix(".md").read_text(encoding="utf-8", errors="replace"))
         terminal.say(str(page))
         return 0
 

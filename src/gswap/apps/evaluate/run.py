@@ -238,7 +238,7 @@ def write(
     told = "".join(f"* {remark}\n" for remark in remarks) + ("\n" if remarks else "")
     text = f"# {title}\n\n{facts['date']}, gswap {facts['gswap']}, {facts['machine']}.\n\n{told}"
     text += "\n".join(results.markdown(made) for made in tables)
-    write_bytes(out / f"{stem}.md", text.encode())
+    write_bytes(out / f"{stem}.md", text.encode("utf-8", "surrogateescape"))
     html = page.evaluation_page(title, facts, tables, scored, remarks)
     write_bytes(out / f"{stem}.html", html.encode("utf-8", "surrogateescape"))
     return out / f"{stem}.html"

@@ -87,7 +87,8 @@ def make_study(pairs: Sequence[Pair], folder: Path, observer: StepObserver) -> P
 
 def _code(secret: str, *names: str) -> str:
     """What stands for a name in the page; without the key nobody can tell which."""
-    return hmac.new(bytes.fromhex(secret), "\0".join(names).encode(), "sha256").hexdigest()[:CODE_LENGTH]
+    told = "\0".join(names).encode("utf-8", "surrogateescape")
+    return hmac.new(bytes.fromhex(secret), told, "sha256").hexdigest()[:CODE_LENGTH]
 
 
 def clip_data(path: Path, start: float | None = None, end: float | None = None) -> str:
@@ -227,5 +228,5 @@ def write_tally(folder: Path, counted: Tally) -> Path:
         for method, questions in counted.scores.items()
     }
     write_json(folder / "tally.json", {"participants": counted.participants, "cases": counted.cases, "scores": scores})
-    write_bytes(folder / "tally.md", tally_markdown(counted).encode())
+    write_bytes(folder / "tally.md", tally_markdown(counted).encode("utf-8", "surrogateescape"))
     return folder / "tally.md"
