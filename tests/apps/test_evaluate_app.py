@@ -139,6 +139,21 @@ def test_options_that_would_do_nothing_are_refused(options, words) -> None:
         Evaluate(**options)._refuse_idle()
 
 
+@pytest.mark.parametrize("option", [("--frames", "-1"), ("--threads", "0")])
+def test_numbers_that_are_too_small_are_refused_before_any_work(pair, tmp_path: Path, option) -> None:
+    arguments = [
+        "evaluate",
+        "--target",
+        str(pair.target),
+        "--source",
+        str(pair.sources[0]),
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert run([*arguments, "--method", f"nothing={pair.target}", *option]) == 2
+    assert not (tmp_path / "o").exists()
+
+
 def test_variants_that_are_named_and_cannot_run_are_not_left_out(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("GSWAP_WEIGHTS", str(tmp_path))
     assert [v.name for v in ablations._chosen(["1 photo"])] == ["ours", "1 photo"]

@@ -40,12 +40,22 @@ PICTURE_HEIGHT = 256
 
 @dataclass(frozen=True)
 class Options:
-    """How an evaluation is done."""
+    """How an evaluation is done.
+
+    Raises:
+        UsageError: A number is too small.
+    """
 
     frames: int = 300
     """Frames that are measured at most, spread over the clip; 0 = all."""
     threads: int = 2
     """Threads for computing."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 0 or self.threads < 1:
+            raise UsageError(
+                f"Expected --frames of at least 0 and --threads of at least 1, found {self.frames}, {self.threads}."
+            )
 
 
 def evaluate(
