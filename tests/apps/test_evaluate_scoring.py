@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ from gswap.apps.cli.console import Terminal
 from gswap.apps.cli.evaluate import Evaluate
 from gswap.apps.evaluate import measures as m
 from gswap.apps.evaluate import results
+from gswap.apps.evaluate.baselines import calmest_frame
 from gswap.apps.evaluate.body_reader import LIMIT, BodyParameters
 from gswap.apps.evaluate.instruments import Instruments, NetworkParameters
 from gswap.apps.evaluate.results import MethodScores, PairScores
@@ -267,6 +270,17 @@ def test_the_body_reader_keeps_a_bounded_even_sample() -> None:
     kept = [row[0, 0, 0] for row in reader._rows]
     assert len(kept) <= LIMIT and set(np.diff(kept)) == {reader._stride}
     assert reader.distances()[0][0].shape == (0,), "without a face in the result there is nothing to compare"
+
+
+def test_the_calmest_frame_is_one_that_shows_the_face() -> None:
+    """Landmarks of a frame in which a hand covers the face are interpolated: the smoothest of all."""
+    bridged = np.array([True, False, False])
+    faces: Any = SimpleNamespace(landmarks=np.stack([face(0)] * 3), valid=np.ones(3, bool), bridged=bridged)
+    body: Any = SimpleNamespace(valid=np.ones(3, bool))
+    assert calmest_frame(faces, body) == 1
+    faces.bridged = np.ones(3, bool)
+    with pytest.raises(InputError, match="shows the person"):
+        calmest_frame(faces, body)
 
 
 def test_unsteady_images_keep_the_plate_and_are_the_same_for_the_same_seed() -> None:

@@ -159,12 +159,12 @@ def _face_only(make: Callable[[int], SwapFrame]) -> Callable[[int], Swapped]:
 
 
 def calmest_frame(faces: FaceTrack, body: BodyTrack) -> int:
-    """The frame that a single image is best taken from: frontal, mouth shut.
+    """The frame that a single image is best taken from: the face was seen (not interpolated), frontal, mouth shut.
 
     Raises:
         InputError: No frame shows the person.
     """
-    usable = np.flatnonzero(faces.valid & body.valid)
+    usable = np.flatnonzero(faces.valid & ~faces.bridged & body.valid)
     if not len(usable):
         raise InputError("Expected a frame that shows the person, found none.")
     angles = head_angles(faces.landmarks[usable].astype(np.float64))
