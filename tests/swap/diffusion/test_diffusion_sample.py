@@ -31,6 +31,17 @@ def canvases(pictures, area):
     return [Canvas(pictures[i], area, pictures[i + 4]) for i in range(3)]
 
 
+def test_a_unet_in_training_paints_in_the_precision_of_the_others(generator, canvases):
+    """On CUDA the networks are bfloat16, but a UNet that is trained as a whole is float32: it paints too."""
+    whole = np.stack(paint(generator, canvases[:1], IDENTITY, CFG, seed=2)).astype(float)
+    generator.dtype = torch.bfloat16
+    for network in (generator.controlnet, generator.hint_encoder):
+        network.to(torch.bfloat16)
+    mixed = np.stack(paint(generator, canvases[:1], IDENTITY, CFG, seed=2))
+    assert generator.unet.dtype == torch.float32
+    assert np.abs(mixed - whole).mean() < 2
+
+
 @pytest.mark.parametrize("sampler", ["dpm", "unipc"])
 def test_a_picture_is_the_one_of_the_pipeline_of_diffusers(generator, folders, canvases, sampler):
     """The same noise gives the same picture as the published inpainting pipeline."""

@@ -7,6 +7,7 @@ inpainting with a four-channel UNet does), and the untouched pixels are never th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,7 +152,10 @@ def predict(
             return_dict=False,
         )
         residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
-    return generator.unet(latents, step, encoder_hidden_states=prompt, return_dict=False, **residuals)[0].float()
+    # A UNet that is trained as a whole is float32, whatever the precision of the others.
+    in_training = generator.unet.dtype != generator.dtype
+    with torch.autocast(generator.device.type, generator.dtype) if in_training else nullcontext():
+        return generator.unet(latents, step, encoder_hidden_states=prompt, return_dict=False, **residuals)[0].float()
 
 
 def _begin(sampler: Any, known: Tensor, noise: Tensor, cfg: SampleConfig) -> tuple[Tensor, Tensor]:
