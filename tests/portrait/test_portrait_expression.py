@@ -32,9 +32,9 @@ def blushing(scene):
     return dataclasses.replace(scene, swap=dataclasses.replace(scene.swap, rgb=rgb))
 
 
-def fit(scene, rasterize, **changes):
+def fit(scene, rasterize, start=None, **changes):
     cfg = FitConfig(coarse_steps=0, fine_steps=110, coarse_side=64, texels=40, hold_out=2 * HELD_OUT, **changes)
-    return fit_portrait(scene.target, scene.swap, scene.track, scene.model, cfg, rasterize=rasterize)
+    return fit_portrait(scene.target, scene.swap, scene.track, scene.model, cfg, rasterize=rasterize, start=start)
 
 
 def greens(portrait, scene, rasterize, track=None):
@@ -57,6 +57,9 @@ def test_colours_follow_the_expression_also_where_the_fit_did_not_look(blushing,
     assert np.abs(found - true).max() > 20
     found, true = greens(lively, blushing, rasterize)
     assert np.abs(found - true).max() < 8
+    refined = fit(blushing, rasterize, start=still)
+    found, true = greens(refined, blushing, rasterize)
+    assert np.abs(found - true).max() < 8, "a portrait without expressions learns them when it is refined"
 
     save_portrait(tmp_path / "file", lively)
     again = load_portrait(tmp_path / "file", blushing.model).network.state_dict()

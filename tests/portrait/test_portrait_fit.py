@@ -153,6 +153,7 @@ def test_rates_are_constant_then_fall():
     cfg = FitConfig(warm=0.3, final_rate=0.05)
     assert rate_factor(0.0, cfg) == rate_factor(0.3, cfg) == 1
     assert rate_factor(1.0, cfg) == pytest.approx(0.05)
+    assert rate_factor(0.9, FitConfig(warm=1.0)) == 1, "constant to the end"
 
 
 # ---------------------------------------------------------------- refining

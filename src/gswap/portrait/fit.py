@@ -103,8 +103,10 @@ def fit_portrait(
 
     frames = _frames(target, swap, drive, cfg.divisor(*target.window.size), cfg)
     if not curve.frames:
+        if start is None or start.network.field.expression is None:
+            _learn_expression(portrait, geometry, np.unique(chosen))
         if start is None:
-            _begin_with_track(portrait, model, geometry, target, swap, drive, np.unique(chosen))
+            _lift_to_outline(portrait, model, target, swap, drive, np.unique(chosen))
         mark_hair(portrait, model, drive)
         few = _few(np.unique(chosen))
         begin_with_pictures(portrait, model, geometry, frames, few, rasterize, keep=start is not None)
@@ -149,20 +151,24 @@ def _few(frames: Int[np.ndarray, "n"]) -> list[int]:
     return frames[:: max(len(frames) // COLOR_FRAMES, 1)].tolist()
 
 
-def _begin_with_track(
+def _learn_expression(portrait: Portrait, geometry: TrackGeometry, frames: Int[np.ndarray, "n"]) -> None:
+    """The components of the clip's expression, which a new portrait has yet to learn."""
+    expression = portrait.network.field.expression
+    if expression is not None:
+        picked = frames[np.unique(np.linspace(0, len(frames) - 1, EXPRESSION_FRAMES).round().astype(int))]
+        expression.learn([geometry[int(t)] for t in picked])
+
+
+def _lift_to_outline(
     portrait: Portrait,
     model: BodyModel,
-    geometry: TrackGeometry,
     target: TargetSet,
     swap: SwapSet,
     drive: BodyTrack,
     frames: Int[np.ndarray, "n"],
 ) -> None:
-    """What a new portrait takes from the clip before it sees a colour: the expression's components, the outline."""
-    cfg, expression = portrait.cfg, portrait.network.field.expression
-    if expression is not None:
-        picked = frames[np.unique(np.linspace(0, len(frames) - 1, EXPRESSION_FRAMES).round().astype(int))]
-        expression.learn([geometry[int(t)] for t in picked])
+    """The outline of the hair, which a new portrait takes from the mattes before it sees a colour."""
+    cfg = portrait.cfg
     if cfg.outline and cfg.vertex_offsets:
         pictures = (HeadPicture(t, swap.head[t], window_camera(target, drive, t)) for t in _few(frames))
         begin_at_outline(portrait, outline_offsets(portrait.surface, model, drive, pictures))
@@ -230,7 +236,9 @@ def costly_losses_due(step: int, total: int) -> bool:
 
 def rate_factor(done: float, cfg: FitConfig) -> float:
     """Learning rates relative to their initial values after this share of the steps."""
-    return cfg.final_rate ** max(0.0, (done - cfg.warm) / (1 - cfg.warm))
+    if done <= cfg.warm:
+        return 1.0
+    return cfg.final_rate ** ((done - cfg.warm) / (1 - cfg.warm))
 
 
 # ---------------------------------------------------------------- parameters
