@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from gswap.apps.evaluate.layout import Pair
 from gswap.apps.evaluate.reduced import reduce_pair
+from gswap.foundation.errors import InputError
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
 from gswap.media.write import encode_rgb
@@ -56,3 +58,11 @@ def test_the_part_between_start_and_end_is_reduced(tmp_path):
         small = reduce_pair(pair, tmp_path / "small", frames=frames)
         assert small.truth is not None and (small.start, small.end) == (None, None)
         assert levels(small.target) == expected and levels(small.truth) == [30 + x for x in expected]
+
+
+def test_a_truth_of_another_part_is_refused(tmp_path):
+    """The middle of a whole clip is not the middle of its part."""
+    clip = video(tmp_path / "clip.mkv", range(20, 40))
+    with pytest.raises(InputError, match="Expected 8 frames, as in the clip, found 20"):
+        reduce_pair(Pair("x", (), clip, truth=clip, start=1.2), tmp_path / "small", frames=4)
+    assert not (tmp_path / "small").exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 
 from gswap.apps.evaluate.layout import Pair
+from gswap.apps.evaluate.sources import check_length
 from gswap.foundation.store import hash_file
 from gswap.foundation.types import RgbImage, VideoInfo
 from gswap.media.probe import probe
@@ -27,15 +28,17 @@ def reduce_pair(pair: Pair, folder: Path, *, side: int = SIDE, frames: int = FRA
     Consent stays the pair's, so a record that is bound to one clip does not cover it: bind the photos only.
 
     Raises:
-        InputError: The part holds no frame.
+        InputError: The part holds no frame, or the truth does not show it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    info = probe(pair.target)
+    info, true = probe(pair.target), None if pair.truth is None else probe(pair.truth)
     start, stop = trim(info, pair.start, pair.end)
+    if true is not None:
+        check_length(true, stop - start)
+    folder.mkdir(parents=True, exist_ok=True)
     first = max((stop - start - frames) // 2, 0)
     last = min(first + frames, stop - start)
     target = _copy(info, folder, "target", side, (start + first, start + last))
-    truth = None if pair.truth is None else _copy(probe(pair.truth), folder, "truth", side, (first, last))
+    truth = None if true is None else _copy(true, folder, "truth", side, (first, last))
     small = dataclasses.replace(pair, target=target, truth=truth, methods={}, start=None, end=None)
     return dataclasses.replace(small, truth_masks=pair.truth_masks if target == pair.target else None)
 

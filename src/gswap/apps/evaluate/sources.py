@@ -65,12 +65,7 @@ class VideoResult:
         self._info = probe(path)
         self._size = clip.width, clip.height
         self._same_samples = _sample_meaning(self._info) == _sample_meaning(clip)
-        if abs(self._info.frame_count - clip.frame_count) > SHORTER:
-            raise InputError(
-                f"Expected {clip.frame_count} frames, as in the clip, found {self._info.frame_count}.",
-                hint="A result must show the same frames as the clip; give --start and --end where it shows a part.",
-                path=path,
-            )
+        check_length(self._info, clip.frame_count)
         self.told = f"the decoded file {path.name}, after marks and encoding"
         if (self._info.width, self._info.height) != self._size:
             self.told += f", scaled from {self._info.width}x{self._info.height}"
@@ -85,6 +80,20 @@ class VideoResult:
                     smaller = frame.rgb.shape[1] > self._size[0]
                     how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
                     yield Picture(cv2.resize(frame.rgb, self._size, interpolation=how))
+
+
+def check_length(info: VideoInfo, count: int) -> None:
+    """Refuse a result, or a truth, that does not show the ``count`` frames of the clip.
+
+    Raises:
+        InputError: It has another number of frames.
+    """
+    if abs(info.frame_count - count) > SHORTER:
+        raise InputError(
+            f"Expected {count} frames, as in the clip, found {info.frame_count}.",
+            hint="A result must show the same frames as the clip; give --start and --end where it shows a part.",
+            path=info.path,
+        )
 
 
 def _sample_meaning(info: VideoInfo) -> tuple[str, tuple[int, bool]]:
