@@ -231,6 +231,16 @@ def test_readers_are_never_mixed_in_a_table() -> None:
     network = replace(tools(), identity_measure=m.CSIM)
     with pytest.raises(InputError, match="stand-in"):
         results.table("t", [pair_scores("a", tools(), x=1.0), pair_scores("b", network, x=1.0)], ("paper",))
+    stand_ins = {c.slot: c for c in tools().measures(truth=True, reference=False)}
+    networks = {c.slot: c for c in (m.AED, m.APD, m.CLIP, *m.perceptual_measures("VGG-16"))}
+    for slot, paper in (
+        ("body_aed", "aed"),
+        ("body_apd", "apd"),
+        ("hog_consistency", "clip"),
+        ("gmsd_head", "lpips_seam"),
+    ):
+        with pytest.raises(InputError, match="stand-in"):
+            results.columns_of([PairScores("a", (stand_ins[slot],), ()), PairScores("b", (networks[paper],), ())])
     other = replace(tools(), identity_measure=replace(m.CSIM, reader="another ArcFace"))
     with pytest.raises(InputError, match="not one measure"):
         results.table("t", [pair_scores("a", network, x=1.0), pair_scores("b", other, x=1.0)], ("paper",))

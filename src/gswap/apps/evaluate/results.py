@@ -89,9 +89,9 @@ def columns_of(pairs: Sequence[PairScores]) -> tuple[m.Measure, ...]:
 
 def _refuse_mixture(columns: Mapping[str, m.Measure]) -> None:
     """A measure and its stand-in in one table would invite comparing them."""
-    titles = {measure.title for measure in columns.values()}
+    titles = [f"{measure.title} " for measure in columns.values() if not measure.stands_for]
     for measure in columns.values():
-        if measure.stands_for.split(" ")[0] in titles:
+        if measure.stands_for and any(title.startswith(f"{measure.stands_for} ") for title in titles):
             raise InputError(
                 f"One pair has {measure.stands_for}, another its stand-in {measure.title!r}.",
                 hint="Score all pairs in one run, with the same weights.",
