@@ -13,11 +13,13 @@ import pytest
 from gswap.apps.cli.evaluate import Evaluate
 from gswap.apps.cli.main import run
 from gswap.apps.evaluate import ablations, study, variants
+from gswap.apps.evaluate.analysis import analyse, understood
 from gswap.apps.evaluate.layout import Pair, read_pairs
-from gswap.apps.evaluate.run import Options, evaluate
+from gswap.apps.evaluate.run import Options, analysis_job, evaluate
 from gswap.apps.evaluate.sources import open_result
 from gswap.apps.evaluate.synthetic import PLAIN, make_pair
 from gswap.foundation.errors import ConsentError, InputError, MissingInputError, UsageError, WeightsError
+from gswap.foundation.store import read_body_track, write_body_track
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
 from gswap.media.write import encode_rgb
@@ -81,6 +83,16 @@ def test_the_json_says_what_was_compared(evaluated) -> None:
     assert "own samples" in found["methods"]["nothing"]["outside"]["compared"]
     assert "RGB" in found["methods"]["half"]["outside"]["compared"]
     assert len(found["methods"]["nothing"]["worst"]) == 4
+
+
+def test_a_frame_whose_face_fits_no_body_is_not_measured(pair, evaluated, tmp_path: Path) -> None:
+    """It has no masks."""
+    job = analysis_job(pair, evaluated[0] / "work" / pair.target.stem, Options(threads=1))
+    known = analyse(job, StepObserver())
+    assert known.measured(0).tolist() == list(range(6))
+    body = read_body_track(known.folders["track"] / "body.safetensors")
+    write_body_track(tmp_path / "body.safetensors", replace(body, valid=np.arange(6) != 2))
+    assert understood(job, known.folders | {"track": tmp_path}, "").measured(0).tolist() == [0, 1, 3, 4, 5]
 
 
 # ---------------------------------------------------------------- files

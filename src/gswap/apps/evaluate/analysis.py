@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from gswap.apps.evaluate.instruments import Instruments
 from gswap.apps.evaluate.scoring import Sample, Shown, SourceFaces
 from gswap.apps.evaluate.sources import Picture, Result, full_mask
 from gswap.apps.evaluate.truth import Truth
-from gswap.foundation.store import read_face_track
+from gswap.foundation.store import read_body_track, read_face_track
 from gswap.foundation.types import FaceTrack, SoftMask, TargetSet
 from gswap.pipeline.config import Job
 from gswap.pipeline.job import STEPS, set_threads
@@ -42,7 +42,7 @@ class Analysis:
 
     @property
     def usable(self) -> Bool[np.ndarray, "t"]:
-        """Frames in which the person's face was seen (not interpolated)."""
+        """Frames in which the person's face was seen (not interpolated) and tracked."""
         return self.faces.valid & ~self.faces.bridged
 
     def measured(self, limit: int) -> Int[np.ndarray, "n"]:
@@ -70,11 +70,13 @@ def analyse(job: Job, observer: StepObserver) -> Analysis:
 def understood(job: Job, folders: dict[str, Path], target_sha256: str) -> Analysis:
     """The analysis that lies in the folders of finished steps."""
     clip = ingest.load_clip(folders["ingest"], job)
+    faces = read_face_track(folders["perceive"] / "faces.safetensors")
+    body = read_body_track(folders["track"] / "body.safetensors")
     return Analysis(
         job,
         folders,
         clip,
-        read_face_track(folders["perceive"] / "faces.safetensors"),
+        replace(faces, valid=faces.valid & body.valid),  # where no body fits the face there are no masks
         read_face_track(folders["perceive"] / "photo_faces.safetensors"),
         segment.load_target(folders, clip.info.frame_count),
         target_sha256,
