@@ -18,7 +18,7 @@ from gswap.apps.evaluate.layout import Pair, read_pairs
 from gswap.apps.evaluate.run import Options, analysis_job, evaluate
 from gswap.apps.evaluate.sources import open_result
 from gswap.apps.evaluate.synthetic import PLAIN, make_pair
-from gswap.foundation.errors import ConsentError, InputError, MissingInputError, UsageError, WeightsError
+from gswap.foundation.errors import ConsentError, InputError, MissingInputError, OutputError, UsageError, WeightsError
 from gswap.foundation.store import read_body_track, write_body_track
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
@@ -93,6 +93,19 @@ def test_a_frame_whose_face_fits_no_body_is_not_measured(pair, evaluated, tmp_pa
     body = read_body_track(known.folders["track"] / "body.safetensors")
     write_body_track(tmp_path / "body.safetensors", replace(body, valid=np.arange(6) != 2))
     assert understood(job, known.folders | {"track": tmp_path}, "").measured(0).tolist() == [0, 1, 3, 4, 5]
+
+
+def test_a_file_where_a_folder_should_be_is_named(pair, tmp_path: Path) -> None:
+    file = tmp_path / "taken"
+    file.touch()
+    both = replace(pair, methods={"a": pair.target, "b": pair.target})
+    for make in (
+        lambda: evaluate([both], file, Options(), StepObserver()),
+        lambda: study.make_study([both], file, StepObserver()),
+        lambda: make_pair(PLAIN, file / "work", side=32, frames=1, observer=StepObserver()),
+    ):
+        with pytest.raises(OutputError, match="taken"):
+            make()
 
 
 # ---------------------------------------------------------------- files

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from gswap.foundation.errors import UsageError
-from gswap.foundation.store import storage_error
+from gswap.foundation.store import make_folder
 from gswap.output import consent
 from gswap.people.clips import DemoConfig, demo_inputs
 from gswap.pipeline.config import Job
@@ -35,10 +35,7 @@ def run_demo(out: Path, observer: StepObserver, **options: int) -> SwapResult:
             f"Expected at least one frame and an even size of at least {LEAST_SIZE} pixels, found {config.frames} and "
             f"{config.size}."
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(error, out) from error
+    make_folder(out)
     observer.started("people", 0, 9)
     made = demo_inputs(out, config, lambda done, total, note="": observer.progress("people", done, total, note))
     record = consent.new_record(

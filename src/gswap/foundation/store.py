@@ -45,6 +45,20 @@ def storage_error(error: OSError, path: Path | str) -> GswapError:
     return StorageError(f"Writing failed ({error.strerror or error}).", path=path)
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder, and those above it, where it is missing.
+
+    Raises:
+        StorageError: The disk is full or the device failed.
+        PermissionDeniedError: It may not be created here.
+        OutputError: A file is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a part file beside ``path``; on success fsync it and rename it over ``path``, on failure remove it.

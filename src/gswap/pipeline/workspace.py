@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gswap.foundation.errors import BusyError, GswapError, InputError
-from gswap.foundation.store import read_json, remove_parts, storage_error, write_json
+from gswap.foundation.store import make_folder, read_json, remove_parts, storage_error, write_json
 from gswap.foundation.types import StepTiming
 from gswap.output.purge import MARKER_NAME
 
@@ -60,10 +60,7 @@ class Workspace:
         self._created = False
 
     def __enter__(self) -> Workspace:
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_error(error, self.root) from error
+        make_folder(self.root)
         marker = self.root / MARKER
         others = [p.name for p in self.root.iterdir() if p.name not in (_LOCK, _HOLDER)]
         if others and not marker.exists():
@@ -108,10 +105,7 @@ class Workspace:
     def folder(self, step: str, fingerprint: str) -> Path:
         """Folder of a step result; created when it is not there."""
         folder = self.root / step / fingerprint
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise storage_error(error, folder) from error
+        make_folder(folder)
         return folder
 
     def is_done(self, step: str, fingerprint: str) -> bool:

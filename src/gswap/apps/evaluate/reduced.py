@@ -10,7 +10,7 @@ import cv2
 
 from gswap.apps.evaluate.layout import Pair
 from gswap.apps.evaluate.sources import check_length
-from gswap.foundation.store import hash_file
+from gswap.foundation.store import hash_file, make_folder
 from gswap.foundation.types import RgbImage, VideoInfo
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader
@@ -34,7 +34,7 @@ def reduce_pair(pair: Pair, folder: Path, *, side: int = SIDE, frames: int = FRA
     start, stop = trim(info, pair.start, pair.end)
     if true is not None:
         check_length(true, stop - start)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     first = max((stop - start - frames) // 2, 0)
     last = min(first + frames, stop - start)
     target = _copy(info, folder, "target", side, (start + first, start + last))

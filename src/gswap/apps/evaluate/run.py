@@ -24,7 +24,7 @@ from gswap.apps.evaluate.scoring import Scores, score
 from gswap.apps.evaluate.sources import Result, open_result
 from gswap.apps.evaluate.truth import TrueVideo, Truth
 from gswap.foundation.errors import InputError, UsageError
-from gswap.foundation.store import write_bytes, write_json
+from gswap.foundation.store import make_folder, write_bytes, write_json
 from gswap.media.compare import side_by_side
 from gswap.metrics.picture import head_box
 from gswap.perception.config import PerceptionConfig
@@ -82,7 +82,7 @@ def evaluate(
                 f"Expected another name than the comparator's for the result {taken[0]!r} of the pair {pair.name!r}.",
                 hint="Rename the result, or leave the comparator out.",
             )
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     scored = []
     with readers() as tools:
         for pair in pairs:

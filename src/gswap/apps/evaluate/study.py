@@ -21,7 +21,7 @@ import numpy as np
 from gswap.apps.evaluate.layout import Pair
 from gswap.apps.evaluate.study_page import Case, study_page
 from gswap.foundation.errors import InputError, UsageError
-from gswap.foundation.store import read_json, write_bytes, write_json
+from gswap.foundation.store import make_folder, read_json, write_bytes, write_json
 from gswap.foundation.types import RgbImage, VideoInfo
 from gswap.media.config import EncodeConfig
 from gswap.media.probe import is_video, probe
@@ -54,7 +54,7 @@ def make_study(pairs: Sequence[Pair], folder: Path, observer: StepObserver) -> P
     Raises:
         UsageError: A pair has fewer than two results to rank.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for pair in pairs:
         if len(pair.methods) < 2:
             raise UsageError(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gswap.apps.evaluate.layout import CONSENT, TRUTH_MASKS, Pair
-from gswap.foundation.store import PngStore
+from gswap.foundation.store import PngStore, make_folder
 from gswap.foundation.types import RgbImage
 from gswap.media.write import encode_rgb
 from gswap.output import consent
@@ -64,7 +64,7 @@ def make_pair(case: SyntheticCase, folder: Path, *, side: int, frames: int, obse
     )
     if record.exists():
         return pair
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     a, b = make_person(case.seed_source, **case.source), make_person(case.seed_target, **case.target)
     scene = make_scene(case.seed_target, "studio", head_fraction=0.5, **case.light)
     motion = make_motion(case.seed_target, frames, FPS, case.motion)
