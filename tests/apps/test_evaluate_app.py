@@ -13,6 +13,7 @@ import pytest
 from gswap.apps.cli.evaluate import Evaluate
 from gswap.apps.cli.main import run
 from gswap.apps.evaluate import ablations, study, variants
+from gswap.apps.evaluate import analysis as understanding
 from gswap.apps.evaluate.analysis import analyse, understood
 from gswap.apps.evaluate.layout import Pair, read_pairs
 from gswap.apps.evaluate.run import Options, analysis_job, evaluate
@@ -106,6 +107,30 @@ def test_a_file_where_a_folder_should_be_is_named(pair, tmp_path: Path) -> None:
     ):
         with pytest.raises(OutputError, match="taken"):
             make()
+
+
+def test_what_cannot_be_scored_is_refused_before_any_pair_is_tracked(pair, tmp_path: Path, monkeypatch) -> None:
+    def tracked(*arguments) -> None:
+        raise AssertionError("a pair was tracked")
+
+    monkeypatch.setattr(understanding, "analyse", tracked)
+    good = replace(pair, methods={"nothing": pair.target})
+    (tmp_path / "masks").mkdir()
+    long = encode_and_count(tmp_path / "long.mkv", 20)
+    for changes, baselines, error in (
+        ({"methods": {}}, (), InputError),
+        ({"methods": {"lost": tmp_path / "lost.mp4"}}, (), MissingInputError),
+        ({"methods": {"long": long}}, (), InputError),
+        ({"truth": long}, (), InputError),
+        ({"truth_masks": tmp_path / "masks"}, (), InputError),
+        ({"consent": None}, ("clone",), ConsentError),
+    ):
+        pairs = [good, replace(good, **changes)]
+        with pytest.raises(error):
+            evaluate(pairs, tmp_path / "out", Options(), StepObserver(), baselines)
+    with pytest.raises(ConsentError):
+        ablations.ablate([good, replace(good, consent=None)], tmp_path / "out", Options(), StepObserver(), full=True)
+    assert not (tmp_path / "out").exists()
 
 
 # ---------------------------------------------------------------- files

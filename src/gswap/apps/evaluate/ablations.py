@@ -64,10 +64,11 @@ def ablate(
         WeightsError: A variant that was named needs weights that are missing.
     """
     chosen = _chosen(only)
+    for pair in pairs:
+        require_consent(pair)
     scored = []
     with run.readers() as tools:
         for pair in pairs:
-            require_consent(pair)
             small = pair if full else reduce_pair(pair, out / "work" / pair.name / "clips")
             work = out / "work" / pair.name / ("full" if full else "reduced")
             job = base_job(run.analysis_job(small, work, options), full=full)

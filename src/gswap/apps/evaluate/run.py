@@ -21,15 +21,18 @@ from gswap.apps.evaluate.instruments import Instruments
 from gswap.apps.evaluate.layout import Pair
 from gswap.apps.evaluate.results import MethodScores, PairScores, WorstFrame
 from gswap.apps.evaluate.scoring import Scores, score
-from gswap.apps.evaluate.sources import Result, open_result
+from gswap.apps.evaluate.sources import Result, check_length, open_result
 from gswap.apps.evaluate.truth import TrueVideo, Truth
 from gswap.foundation.errors import InputError, UsageError
 from gswap.foundation.store import make_folder, write_bytes, write_json
 from gswap.media.compare import side_by_side
+from gswap.media.probe import probe
+from gswap.media.sequences import read_mask_sequence
 from gswap.metrics.picture import head_box
 from gswap.perception.config import PerceptionConfig
 from gswap.pipeline.config import Job
 from gswap.pipeline.observer import StepObserver
+from gswap.pipeline.steps.ingest import trim
 
 WORST = 4
 """Worst frames that are shown of every method and pair."""
@@ -71,17 +74,12 @@ def evaluate(
         baselines: Comparators to run as well (see :mod:`gswap.apps.evaluate.baselines`).
 
     Raises:
-        UsageError: A result has the name of a comparator.
         GswapError: A pair cannot be scored.
     """
     from gswap.apps.evaluate.baselines import make_baselines
 
     for pair in pairs:
-        if taken := sorted(set(pair.methods) & set(baselines)):
-            raise UsageError(
-                f"Expected another name than the comparator's for the result {taken[0]!r} of the pair {pair.name!r}.",
-                hint="Rename the result, or leave the comparator out.",
-            )
+        check(pair, baselines)
     make_folder(out)
     scored = []
     with readers() as tools:
@@ -92,14 +90,41 @@ def evaluate(
                 open_result(name, path, analysis.clip, analysis.target_sha256) for name, path in pair.methods.items()
             ]
             methods += make_baselines(tuple(dict.fromkeys(baselines)), analysis, pair)
-            if not methods:
-                raise InputError(
-                    f"Expected at least one result to score for the pair {pair.name!r}, found none.",
-                    hint="Give --method NAME=FILE, or --baseline.",
-                )
             truth = TrueVideo(pair.truth, analysis.clip.info, pair.truth_masks) if pair.truth is not None else None
             scored.append(score_pair(pair.name, analysis, methods, truth, tools, options, observer))
     return write(out, "Evaluation", scored, ())
+
+
+def check(pair: Pair, baselines: Sequence[str]) -> None:
+    """Refuse, before any work, a pair that cannot be scored.
+
+    Raises:
+        UsageError: A result has the name of a comparator.
+        InputError: There is nothing to score, or a video or the masks do not have the frames of the clip.
+        MissingInputError: A file does not exist.
+        ConsentError: Nothing allows to run the comparators.
+    """
+    from gswap.apps.evaluate.baselines import require_consent
+
+    if not pair.methods and not baselines:
+        raise InputError(
+            f"Expected at least one result to score for the pair {pair.name!r}, found none.",
+            hint="Give --method NAME=FILE, or --baseline.",
+        )
+    if taken := sorted(set(pair.methods) & set(baselines)):
+        raise UsageError(
+            f"Expected another name than the comparator's for the result {taken[0]!r} of the pair {pair.name!r}.",
+            hint="Rename the result, or leave the comparator out.",
+        )
+    info = probe(pair.target)
+    first, stop = trim(info, pair.start, pair.end)
+    for path in (*pair.methods.values(), *([] if pair.truth is None else [pair.truth])):
+        if not path.is_dir():
+            check_length(probe(path), stop - first)
+    if pair.truth_masks is not None:
+        read_mask_sequence(pair.truth_masks, stop - first, (info.width, info.height))
+    if baselines:
+        require_consent(pair)
 
 
 @contextmanager
