@@ -73,6 +73,21 @@ def test_settings_that_a_job_sets_itself_are_not_ignored(job: Job) -> None:
             preflight(dataclasses.replace(job, settings=settings))
 
 
+def test_every_no_steps_is_refused_before_the_work(job: Job) -> None:
+    usual = Settings()
+    adapt = dataclasses.replace(usual.diffusion.adapt, checkpoint_every=0)
+    for settings, option in (
+        (dataclasses.replace(usual, fit=dataclasses.replace(usual.fit, checkpoint_every=0)), "fit.checkpoint-every"),
+        (dataclasses.replace(usual, fit=dataclasses.replace(usual.fit, preview_every=0)), "fit.preview-every"),
+        (
+            dataclasses.replace(usual, diffusion=dataclasses.replace(usual.diffusion, adapt=adapt)),
+            "diffusion.adapt.checkpoint-every",
+        ),
+    ):
+        with pytest.raises(UsageError, match=f"Expected --{option} of at least 1, found 0"):
+            check_options(dataclasses.replace(job, settings=settings))
+
+
 def test_a_disk_that_is_too_small_is_told_how_much_is_missing(tmp_path: Path) -> None:
     check_disk(tmp_path / "not" / "yet" / "made", 1 << 20)
     with pytest.raises(StorageError, match="MB of free disk space"):

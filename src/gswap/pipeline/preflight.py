@@ -213,6 +213,13 @@ def check_options(job: Job) -> None:
     ):
         if given != usual:
             raise UsageError(f"Expected {option} {given}, found --{name} {given}.", hint=f"Give {option} instead.")
+    for name, steps in (
+        ("fit.checkpoint-every", fit.checkpoint_every),
+        ("fit.preview-every", fit.preview_every),
+        ("diffusion.adapt.checkpoint-every", job.settings.diffusion.adapt.checkpoint_every),
+    ):
+        if steps < 1:
+            raise UsageError(f"Expected --{name} of at least 1, found {steps}.", hint="A large number means never.")
 
 
 def disk_need(info: VideoInfo, frames: int) -> int:
