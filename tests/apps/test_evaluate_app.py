@@ -181,6 +181,7 @@ def test_every_result_has_a_name_of_its_own(pair, tmp_path: Path) -> None:
         ({"groups": True, "pairs": Path("p")}, "--pairs does nothing beside"),
         ({"speed": True, "target": Path("t.mp4")}, "--target does nothing beside"),
         ({"study": Path("s"), "baseline": ("clone",)}, "--baseline does nothing beside --study"),
+        ({"study": Path("s"), "groups": True}, "--speed does nothing beside --study"),
         ({"truth_masks": Path("m")}, "--truth-masks does nothing without --truth"),
     ],
 )

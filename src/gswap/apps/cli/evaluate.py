@@ -113,9 +113,10 @@ class Evaluate:
             ("--pairs", self.pairs, synthetic, own and not self.ablations),
             ("--target", self.target, synthetic, own and not self.ablations),
             ("--baseline", self.baseline, "--study", self.study is not None),
+            ("--ablations, --extremes, --groups or --speed", own, "--study", self.study is not None),
         ):
             if given and there:
-                raise UsageError(f"{option} does nothing beside {beside}.", hint="Leave it out.")
+                raise UsageError(f"{option} does nothing beside {beside}.", hint="Leave one of them out.")
 
     def _own(self, options: Options, terminal: Terminal) -> int:
         """What makes our own results first."""
