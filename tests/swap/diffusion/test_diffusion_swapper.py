@@ -129,6 +129,19 @@ def interrupt_at(count):
     return progress
 
 
+def test_where_nothing_is_learnt_nothing_is_loaded_or_encoded(make, monkeypatch, tmp_path):
+    """Up to twelve photos in sixteen versions each, and their garments, would be made for nothing."""
+
+    def loaded(*arguments, **options):
+        raise AssertionError("the generator was loaded")
+
+    monkeypatch.setattr("gswap.swap.diffusion.swapper.load_generator", loaded)
+    swapper, _ = make(lambda t, attempt: 0.5)
+    learnt = swapper.adapt()
+    assert (learnt.steps, learnt.losses, learnt.identities) == (0, (), ())
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_clip_without_one_good_frame_is_refused(make):
     swapper, _ = make(lambda t, attempt: None)
     with quiet(), pytest.raises(InputError, match="found none"):

@@ -93,9 +93,11 @@ class DiffusionSwapper:
 
     # ------------------------------------------------------------ learn
     def adapt(self, progress: Progress = no_progress) -> AdaptResult:
-        """Learn the photos, or go on learning them; a finished training is only read."""
+        """Learn the photos, or go on learning them; a finished training is only read, and none is none."""
         curve = self._adapter / CURVE
         steps = self.cfg.adapt.step_count(len(self.photos.images.rgb))
+        if steps == 0:
+            return AdaptResult(0, (), ())
         if curve.exists():
             told = read_json(curve)
             return AdaptResult(told["steps"], tuple(told["loss"]), tuple(told["identity"]), told.get("optimizer", ""))
