@@ -296,7 +296,7 @@ def _quietly(load: Any, folder: Path, **options: Any) -> Any:
         ConfigError: The folder does not hold it.
     """
     logs = library("diffusers.utils.logging"), library("transformers.utils.logging")
-    levels = [log.get_verbosity() for log in logs]
+    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
     for log in logs:
         log.set_verbosity_error()
         log.disable_progress_bar()
@@ -309,5 +309,7 @@ def _quietly(load: Any, folder: Path, **options: Any) -> Any:
             path=folder,
         ) from error
     finally:
-        for log, level in zip(logs, levels, strict=True):
+        for log, (level, shown) in zip(logs, before, strict=True):
             log.set_verbosity(level)
+            if shown:
+                log.enable_progress_bar()
