@@ -7,7 +7,7 @@ import pytest
 from tiny_models import quiet
 
 from gswap.foundation.errors import InputError
-from gswap.foundation.store import PngStore
+from gswap.foundation.store import PngStore, write_arrays
 from gswap.swap.diffusion.config import AdaptConfig, DiffusionConfig, GateConfig, SampleConfig
 from gswap.swap.diffusion.gate import Measure, best_attempt, least_identity, passes
 from gswap.swap.diffusion.plan import InpaintPlan
@@ -169,6 +169,22 @@ def test_the_canvas_is_framed_on_the_new_head(plan):
     assert mask.shape == (48, 48) and 0.1 < mask.mean() < 0.7
     assert not mask[0].any() and not mask[:, 0].any() and not mask[:, -1].any()
     assert planned.canvas.hint.any()
+
+
+def test_a_reenactment_without_a_head_is_named(plan, clip, tmp_path):
+    class Headless(InpaintPlan):
+        """Its second frame shows no head."""
+
+        def reenact(self, *_) -> None:
+            for t in self.frames:
+                write_arrays(self._points_file(t), {"landmarks": plan.landmarks(t)})
+                self._heads.write(t, plan._heads[t] * np.uint8(t != 1))
+
+    headless = Headless(clip.target(), clip.faces, range(3), tmp_path, CFG)
+    headless.reenact()
+    with pytest.raises(InputError, match="reenacted head in frame 1") as caught:
+        headless.frame(0)
+    assert caught.value.frame == 1
 
 
 def test_the_gate_is_relative_to_the_clip():

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import gaussian_filter1d
 
+from gswap.foundation.errors import InputError
 from gswap.foundation.imaging import over
 from gswap.foundation.store import PngStore, read_arrays, write_arrays
 from gswap.foundation.types import FaceTrack, Progress, RgbImage, Shot, SoftMask, TargetSet, no_progress
@@ -150,18 +151,29 @@ class InpaintPlan:
         own: SoftMask = np.maximum(target.head[t], target.neck[t])
         return (target.person[t] > INSIDE) & (own <= INSIDE)
 
+    def _framed(self, t: int) -> tuple[float, float, float]:
+        """Centre and side of a frame's own square.
+
+        Raises:
+            InputError: The reenactment shows no head there.
+        """
+        try:
+            framing = frame_head(self._heads[t], self.landmarks(t), self.cfg.mask.crop)
+        except InputError as error:
+            raise InputError(
+                f"Expected the reenacted head in frame {t}, found none.",
+                hint="Leave this part of the clip out (--start, --end), or choose another --reenactor.",
+                frame=t,
+            ) from error
+        return framing.x, framing.y, framing.side
+
     @cached_property
     def _steady(self) -> Float[np.ndarray, "n 3"]:
         """Centre and side of every frame's square, smoothed within shots."""
-        ratio = self.cfg.mask.crop
-        raw = np.array([_numbers(frame_head(self._heads[t], self.landmarks(t), ratio)) for t in self.frames])
+        raw = np.array([self._framed(t) for t in self.frames])
         starts = np.array([self._shot(t).start for t in self.frames])
         out = raw.copy()
         for start in np.unique(starts):
             rows = starts == start
             out[rows] = gaussian_filter1d(raw[rows], self.cfg.mask.steadiness, axis=0, mode="nearest")
         return out
-
-
-def _numbers(framing: Framing) -> tuple[float, float, float]:
-    return framing.x, framing.y, framing.side
