@@ -110,7 +110,9 @@ class RelightConfig:
     exposure: float = 0.6
     """Share of the difference of mean log brightness."""
     tint: float = 0.45
-    """Share of the difference of tint."""
+    """Share of the difference of tint that the whites of the eyes do not show."""
+    tint_of_light: float = 0.9
+    """Share of the difference of tint that they show, too."""
     shading: float = 0.7
     """Share of the difference of low-frequency shading inside the face."""
     shading_outside: float = 0.35
