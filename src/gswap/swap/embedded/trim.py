@@ -31,6 +31,12 @@ NEIGHBOURHOOD = 0.1
 """How far from the rim around jaw and ears a colour further inside is looked for, face widths."""
 NECK_HALF_WIDTH = 0.9
 """Long hair: skin further from the axis than this is not neck, face widths."""
+NECK_FAVOURED = (0.4, 0.7)
+"""Long hair of the skin's colour: up to here from the axis neck is likelier, from there on as likely, face widths."""
+HAIR_ABOVE, FEWEST_HAIRS = 0.45, 30
+"""Long hair: outside the face and above this height it shows its colour (face heights), in so many pixels."""
+FALLS = (0.0, 0.06)
+"""Long hair: below the jaw it ends between these distances from where it is widest beside the face, face widths."""
 
 
 def trim(
@@ -67,7 +73,13 @@ def trim(
     if long_hair:
         neck = ((height < 0.30) & (lateral < 0.60)) | (height < -0.05)
         below = blur(neck.astype(np.float32), 0.03 * ruler.width)
-        cut = below * blur(_neck_skin(lab, skin, lateral), 0.75) * (1 - fade)
+        shown = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) > 0.9
+        hair = shown & (height > HAIR_ABOVE) & (reach > OFF_THE_JAW)
+        cut = below * blur(_neck_skin(lab, skin, hair, lateral), 0.75) * (1 - fade)
+        cut = np.maximum(cut, _beside_the_hair(shown, height, ruler.grid(size[1], size[0])[1]))
+        left = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) * (1 - cut)
+        low = np.clip((HAIR_ABOVE - height) / 0.05, 0, 1)
+        cut = np.maximum(cut, low * _strays(left, face, STRAY * ruler.width))
     else:
         beside = np.clip(height / 0.06, 0, 1)
         fade = fade * (1 - beside) + beside * _fall(reach, cfg.ear_fade)
@@ -139,14 +151,35 @@ def _collar(lab, skin, height, distance, beyond, cfg: TrimConfig) -> Bool[np.nda
     return cv2.dilate(odd.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
-def _neck_skin(lab, skin, lateral) -> Float[np.ndarray, "h w"]:
-    """Face and neck skin as one connected, closed area."""
-    pixels = lab[skin] if skin.any() else lab.reshape(-1, 3)
-    middle, spread = pixels.mean(0), pixels.std(0) + np.array([25, 4, 4])
-    away = sum(((c - m) / s) ** 2 for c, m, s in zip(cv2.split(lab), middle, spread, strict=True))
-    like = (away < 9) & (lateral < NECK_HALF_WIDTH)
+def _neck_skin(lab, skin, hair, lateral) -> Float[np.ndarray, "h w"]:
+    """Face and neck skin as one connected, closed area: what is like the face's skin, and more so than like hair."""
+    of_skin = _unlike(lab, skin)
+    like = (of_skin < 9) & (lateral < NECK_HALF_WIDTH)
+    if np.count_nonzero(hair) >= FEWEST_HAIRS:
+        inner, outer = NECK_FAVOURED
+        like &= of_skin < _unlike(lab, hair) + 3 * np.clip((outer - lateral) / (outer - inner), 0, 1)
     opened = cv2.morphologyEx(like.astype(np.uint8), cv2.MORPH_OPEN, disc(4))
     return cv2.morphologyEx(largest_component(opened).astype(np.uint8), cv2.MORPH_CLOSE, disc(5)).astype(np.float32)
+
+
+def _unlike(lab: np.ndarray, known: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Squared distance from known colours, in spreads that strands across the skin do not widen."""
+    pixels = lab[known] if known.any() else lab.reshape(-1, 3)
+    middle = np.median(pixels, axis=0)
+    spread = 1.48 * np.median(np.abs(pixels - middle), axis=0) + np.array([25, 4, 4])
+    return sum(((c - m) / s) ** 2 for c, m, s in zip(cv2.split(lab), middle, spread, strict=True))
+
+
+def _beside_the_hair(
+    shown: Bool[np.ndarray, "h w"], height: Float[np.ndarray, "h w"], across: Float[np.ndarray, "h w"]
+) -> Float[np.ndarray, "h w"]:
+    """1 below the jaw further out than the hair is beside the face: long hair falls, what lies there is clothes."""
+    beside = shown & (height > 0) & (height < HAIR_ABOVE)
+    if not beside.any():
+        return np.zeros(shown.shape, np.float32)
+    left, right = float(across[beside].min()), float(across[beside].max())
+    out = np.maximum(across - right, left - across)
+    return np.clip((out - FALLS[0]) / (FALLS[1] - FALLS[0]), 0, 1) * np.clip(-height / 0.05, 0, 1)
 
 
 def _defringe(alpha, colour, points: Points2, cfg: TrimConfig) -> Float[np.ndarray, "h w 3"]:
