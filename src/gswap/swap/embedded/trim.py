@@ -167,7 +167,7 @@ def _unlike(lab: np.ndarray, known: Bool[np.ndarray, "h w"]) -> Float[np.ndarray
     pixels = lab[known] if known.any() else lab.reshape(-1, 3)
     middle = np.median(pixels, axis=0)
     spread = 1.48 * np.median(np.abs(pixels - middle), axis=0) + np.array([25, 4, 4])
-    return sum(((c - m) / s) ** 2 for c, m, s in zip(cv2.split(lab), middle, spread, strict=True))
+    return np.square((lab - middle.astype(np.float32)) / spread.astype(np.float32)).sum(-1)
 
 
 def _beside_the_hair(
