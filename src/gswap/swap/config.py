@@ -158,6 +158,8 @@ class SwapConfig:
     size over a painted cavity, the target's mouth, or a wholly painted one. A job takes `--mouth`."""
     crop: tuple[float, float, float] = (1.0, 1.0, 0.9)
     """Head crop around the face mesh: sideways in fw; up and down in fh."""
+    crop_long_hair: float = 1.6
+    """How far down it reaches for hair that falls below the jaw, fh."""
     calibrate: bool = True
     """Correct how far lids and lips are moved by what the landmark detector reads off some frames of I_gen."""
     occluders: bool = True
