@@ -17,6 +17,8 @@ from gswap.swap.embedded.photos import ReadyPhoto
 from gswap.swap.embedded.regions import LOG_FLOOR, luminance, mean_log, skin_mask
 from gswap.swap.embedded.relight import (
     Complexion,
+    adopted_gain,
+    common_complexion,
     for_light,
     light_hardness,
     measure_complexion,
@@ -112,6 +114,32 @@ def test_grey_photos_are_coloured_in_a_clip_and_the_report_says_so(model, clip, 
     frame = swapper.frame(0)
     face = skin_mask(swapper.plan.frames.image[0], *frame.head.shape) & (frame.head > 250)
     assert chroma(mean_log(frame.rgb, face))[0] > 0.08
+
+
+YELLOW = np.array([1.12, 1.0, 0.8])
+
+
+def test_a_cast_that_the_eyes_show_goes_and_a_complexion_stays(clip):
+    cfg, points = RelightConfig(), clip.faces.landmarks[0][:, :2]
+    target = measure_complexion(clip.rgb[0], points)
+    yellowed = measure_complexion(np.round(clip.rgb[0] * YELLOW).clip(0, 255).astype(np.uint8), points)
+    cast = np.log(YELLOW) - np.log(YELLOW).mean()
+    gain = adopted_gain(target, yellowed, cfg)
+    assert np.abs(gain - gain.mean() + cfg.tint_of_light * cast).max() < 0.03
+    of_another = replace(target, skin=target.skin + np.log(YELLOW))  # the same light on other skin
+    gain = adopted_gain(target, of_another, cfg)
+    np.testing.assert_allclose(gain - gain.mean(), -cfg.tint * cast, atol=1e-6)
+    unknown = adopted_gain(target, replace(yellowed, white=None), cfg)
+    np.testing.assert_allclose(unknown - unknown.mean(), -cfg.tint * cast, atol=0.02)
+
+
+def test_one_picture_with_open_eyes_tells_the_light_of_all():
+    skin, white = np.log([190.0, 150.0, 130.0]), np.log([220.0, 200.0, 150.0])
+    shut = Complexion(skin, None, skin)
+    together = common_complexion([shut, replace(shut, white=white), shut])
+    np.testing.assert_allclose(together.white, white)
+    np.testing.assert_allclose(together.skin, skin)
+    assert common_complexion([shut]).white is None
 
 
 def side_lit(rgb: np.ndarray, points: np.ndarray, depth: float) -> np.ndarray:

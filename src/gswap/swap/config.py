@@ -110,7 +110,9 @@ class RelightConfig:
     exposure: float = 0.6
     """Share of the difference of mean log brightness."""
     tint: float = 0.45
-    """Share of the difference of tint."""
+    """Share of the difference of tint that the whites of the eyes do not show."""
+    tint_of_light: float = 0.9
+    """Share of the difference of tint that they show, too."""
     shading: float = 0.7
     """Share of the difference of low-frequency shading inside the face."""
     shading_outside: float = 0.35
@@ -156,6 +158,8 @@ class SwapConfig:
     size over a painted cavity, the target's mouth, or a wholly painted one. A job takes `--mouth`."""
     crop: tuple[float, float, float] = (1.0, 1.0, 0.9)
     """Head crop around the face mesh: sideways in fw; up and down in fh."""
+    crop_long_hair: float = 1.6
+    """How far down it reaches for hair that falls below the jaw, fh."""
     calibrate: bool = True
     """Correct how far lids and lips are moved by what the landmark detector reads off some frames of I_gen."""
     occluders: bool = True

@@ -19,7 +19,7 @@ from gswap.foundation.imaging import blur, fill_polygon
 from gswap.foundation.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER
 from gswap.swap.embedded.photos import ReadyPhoto
 from gswap.swap.embedded.regions import LOG_FLOOR, Points2, luminance, skin_mask
-from gswap.swap.embedded.relight import Complexion, measure_complexion
+from gswap.swap.embedded.relight import Complexion, common_complexion, measure_complexion
 
 LEVELS = 24
 """Steps of lightness by which the colours of a photo are looked at."""
@@ -69,21 +69,12 @@ def coloured(photos: Sequence[ReadyPhoto], target: Complexion) -> tuple[list[Rea
     if not any(grey):
         return list(photos), 0, False
     own = [measure_complexion(p.foreground, p.points) for p, plain in zip(photos, grey, strict=True) if not plain]
-    known = _mean(own) if own else None
+    known = common_complexion(own) if own else None
     out = [
         _colour(p, target if known is None else known, known is None) if plain else p
         for p, plain in zip(photos, grey, strict=True)
     ]
     return out, sum(grey), known is None
-
-
-def _mean(looks: list[Complexion]) -> Complexion:
-    whites = [look.white for look in looks if look.white is not None]
-    return Complexion(
-        np.mean([look.skin for look in looks], axis=0),
-        np.mean(whites, axis=0) if whites else None,
-        np.mean([look.lips for look in looks], axis=0),
-    )
 
 
 def chroma(log_colour: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:

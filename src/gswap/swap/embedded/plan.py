@@ -21,7 +21,14 @@ from gswap.swap.embedded.mirror import join_people, mirror_people, mirror_photos
 from gswap.swap.embedded.mouth import GAP_SHUT
 from gswap.swap.embedded.outline import Head, Reach, leakage, usual_reach, without_leaks
 from gswap.swap.embedded.photos import ReadyPhoto, equalise, ready_photos, teeth_share
-from gswap.swap.embedded.relight import Complexion, adopted_gain, for_light, light_hardness, measure_complexion
+from gswap.swap.embedded.relight import (
+    Complexion,
+    adopted_gain,
+    common_complexion,
+    for_light,
+    light_hardness,
+    measure_complexion,
+)
 from gswap.swap.embedded.retarget import EYES, Face, Retargeted, Similarity, align, neutral_face, retarget
 from gswap.swap.embedded.select import Choice, Missing, MouthLook, Views, advise, choose, interior_fits, view_angles
 
@@ -123,7 +130,7 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
     ready, grey, guess = coloured(ready, complexion)
     main = int(np.bincount(choice.base[frames.valid].argmax(1), minlength=len(ready)).argmax())
     photos = tuple(equalise(ready, main))
-    own = measure_complexion(photos[main].foreground, photos[main].points)
+    own = common_complexion([measure_complexion(photo.foreground, photo.points) for photo in photos])
 
     lids = _borrowed_lids(posed, everybody, source_neutral, choice)
     missing = _missing(frames, looks, lids, view_angles(people, frames, to_target).min(1), cfg)
@@ -266,13 +273,7 @@ def _sampled(target: TargetSet, frames: Lifted) -> list[tuple[np.ndarray, np.nda
 
 def _complexion(target: TargetSet, frames: Lifted) -> Complexion:
     """Skin and eye whites over the clip."""
-    looks = [measure_complexion(image, points) for image, points in _sampled(target, frames)]
-    whites = [look.white for look in looks if look.white is not None]
-    return Complexion(
-        np.mean([look.skin for look in looks], axis=0),
-        np.median(whites, axis=0) if whites else None,
-        np.mean([look.lips for look in looks], axis=0),
-    )
+    return common_complexion([measure_complexion(image, points) for image, points in _sampled(target, frames)])
 
 
 def _openings(local: np.ndarray, neutral: Face) -> Float[np.ndarray, "n 2"]:

@@ -40,7 +40,7 @@ class Complexion:
     @property
     def eye_white(self) -> float | None:
         """Log luminance of the eyes' white."""
-        return None if self.white is None else float(np.log(luminance(np.exp(self.white))))
+        return None if self.white is None else _level(self.white)
 
 
 def measure_complexion(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> Complexion:
@@ -60,11 +60,22 @@ def measure_complexion(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> Co
     return Complexion(mean_log(image, skin_mask(points, h, w)), eye_white, mean_log(image, lips > 0.9))
 
 
+def common_complexion(looks: Sequence[Complexion]) -> Complexion:
+    """One face's from several pictures in one light (frames, or photos made equal in colour)."""
+    whites = [look.white for look in looks if look.white is not None]
+    return Complexion(
+        np.mean([look.skin for look in looks], axis=0),
+        np.median(whites, axis=0) if whites else None,
+        np.mean([look.lips for look in looks], axis=0),
+    )
+
+
 def adopted_gain(target: Complexion, source: Complexion, cfg: RelightConfig) -> Float[np.ndarray, "3"]:
     """Log gain of the head: part of the exposure difference, and part of the tint difference.
 
-    A difference in skin brightness may be one of light or one of people. Light changes the whites of the eyes too:
-    only what both agree on counts as light.
+    A difference in skin may be one of light or one of people. Light changes the whites of the eyes too: of brightness
+    only what both agree on counts as light, and of tint what both agree on is adopted almost whole (a yellowed photo,
+    a warm lamp), the rest in part.
 
     Args:
         target: The target's face.
@@ -73,10 +84,18 @@ def adopted_gain(target: Complexion, source: Complexion, cfg: RelightConfig) -> 
     """
     difference = target.skin - source.skin
     exposure = float(difference.mean())
-    tint = difference - exposure
-    if target.eye_white is not None and source.eye_white is not None:
-        exposure = _common(exposure, target.eye_white - source.eye_white)
-    return cfg.exposure * exposure + cfg.tint * tint
+    tint, share = difference - exposure, cfg.tint
+    if target.white is not None and source.white is not None:
+        exposure = _common(exposure, _level(target.white) - _level(source.white))
+        of_whites = target.white - source.white
+        agreed = float(tint @ (of_whites - of_whites.mean()) / max(float(tint @ tint), 1e-9))
+        share += (cfg.tint_of_light - cfg.tint) * float(np.clip(agreed, 0, 1))
+    return cfg.exposure * exposure + share * tint
+
+
+def _level(log_colour: Float[np.ndarray, "3"]) -> float:
+    """Log luminance of a log colour."""
+    return float(np.log(luminance(np.exp(log_colour))))
 
 
 def _common(a: float, b: float) -> float:

@@ -175,7 +175,10 @@ class EmbeddedSwapper:
         """Geometry, coarse maps and the target in the box that holds the new head and the target's."""
         plan, target = self.plan, self.target
         rgb = target.rgb[t]
-        crop = Crop.around(plan.frames.image[t], self.cfg.crop, (rgb.shape[1], rgb.shape[0]))
+        side, up, down = self.cfg.crop
+        if plan.long_hair:
+            down = max(down, self.cfg.crop_long_hair)
+        crop = Crop.around(plan.frames.image[t], (side, up, down), (rgb.shape[1], rgb.shape[0]))
         pose = plan.frames.rotation[t], plan.frames.translation[t]
         camera = crop.camera(plan.frames.cameras[t])
         geometry = build_geometry(plan.posed.local[t], plan.shell, pose, camera, self.cfg.map)

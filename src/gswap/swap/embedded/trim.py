@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float
@@ -31,6 +33,12 @@ NEIGHBOURHOOD = 0.1
 """How far from the rim around jaw and ears a colour further inside is looked for, face widths."""
 NECK_HALF_WIDTH = 0.9
 """Long hair: skin further from the axis than this is not neck, face widths."""
+NECK_FAVOURED = (0.4, 0.7)
+"""Long hair of the skin's colour: up to here from the axis neck is likelier, from there on as likely, face widths."""
+HAIR_ABOVE, FEWEST_HAIRS = 0.45, 30
+"""Long hair: outside the face and above this height it shows its colour (face heights), in so many pixels."""
+FALLS = (0.0, 0.06)
+"""Long hair: below the jaw it ends between these distances from where it is widest beside the face, face widths."""
 
 
 def trim(
@@ -52,39 +60,89 @@ def trim(
         cfg: Constants.
     """
     h, w = alpha.shape
-    size = (w // HALF, h // HALF)
-    small = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)
-    scaled = points / HALF
-    ruler = FaceRuler.of(points, 1 / HALF)
-    height, lateral = ruler.axes(size[1], size[0])
-    face = oval_mask(scaled, size[1], size[0])
-    distance = cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5)
-    skin = skin_mask(scaled, size[1], size[0])
-    lab = cv2.cvtColor(np.clip(small, 0, 255).astype(np.uint8), cv2.COLOR_RGB2LAB).astype(np.float32)
-    reach = distance / ruler.height
-    dressed = cv2.resize(torso, size, interpolation=cv2.INTER_AREA)
-    fade = _fall(reach, cfg.jaw_fade) * (1 - dressed) + _fall(reach, cfg.ear_fade) * dressed
+    look = _Look.of(alpha, colour, points)
+    dressed = cv2.resize(torso, look.alpha.shape[::-1], interpolation=cv2.INTER_AREA)
+    fade = _fall(look.reach, cfg.jaw_fade) * (1 - dressed) + _fall(look.reach, cfg.ear_fade) * dressed
     if long_hair:
-        neck = ((height < 0.30) & (lateral < 0.60)) | (height < -0.05)
-        below = blur(neck.astype(np.float32), 0.03 * ruler.width)
-        cut = below * blur(_neck_skin(lab, skin, lateral), 0.75) * (1 - fade)
+        cut = _cut_of_long_hair(look, fade)
     else:
-        beside = np.clip(height / 0.06, 0, 1)
-        fade = fade * (1 - beside) + beside * _fall(reach, cfg.ear_fade)
-        below = blur(
-            (height < _lower_end(scaled, ruler, (size[1], size[0]), cfg)).astype(np.float32), 0.03 * ruler.width
-        )
-        outside = (reach > OFF_THE_JAW) | (cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) < 0.5)
-        odd = _collar(lab, skin, height, distance, outside, cfg).astype(np.float32)
-        collar = blur((blur(odd, SERRATION * ruler.width) > 0.5).astype(np.float32), 0.75)
-        cut = 1 - (1 - below * (1 - fade)) * (1 - collar)
-        shown = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) * (1 - cut)
-        cut = np.maximum(cut, below * _strays(shown, face, STRAY * ruler.width))
-        firm = np.clip((cfg.tuft_height - height) / 0.05, 0, 1)
+        cut, collar = _cut_of_short_hair(look, fade, cfg)
+        firm = np.clip((cfg.tuft_height - look.height) / 0.05, 0, 1)
         alpha = _harden(alpha, cv2.resize(firm, (w, h), interpolation=cv2.INTER_LINEAR))
         outline = alpha * (1 - cv2.resize(collar, (w, h), interpolation=cv2.INTER_LINEAR))
         colour = _defringe(outline, colour, points, cfg)
     return alpha * (1 - cv2.resize(cut, (w, h), interpolation=cv2.INTER_LINEAR)), colour
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A warped photo at half the resolution, and where its face is in it."""
+
+    alpha: Float[np.ndarray, "h w"]
+    lab: Float[np.ndarray, "h w 3"]
+    points: Points2
+    ruler: FaceRuler
+    height: Float[np.ndarray, "h w"]
+    """Over the chin, face heights."""
+    across: Float[np.ndarray, "h w"]
+    """Signed distance from the face's axis, face widths."""
+    face: Float[np.ndarray, "h w"]
+    distance: Float[np.ndarray, "h w"]
+    """From the face, pixels."""
+    skin: Bool[np.ndarray, "h w"]
+
+    @classmethod
+    def of(cls, alpha: Float[np.ndarray, "2*h 2*w"], colour: Float[np.ndarray, "2*h 2*w 3"], points: Points2) -> _Look:
+        """Of the photo at the full resolution."""
+        w, h = size = (alpha.shape[1] // HALF, alpha.shape[0] // HALF)
+        small = np.clip(cv2.resize(colour, size, interpolation=cv2.INTER_AREA), 0, 255).astype(np.uint8)
+        scaled, ruler = points / HALF, FaceRuler.of(points, 1 / HALF)
+        height, across = ruler.grid(h, w)
+        face = oval_mask(scaled, h, w)
+        return cls(
+            cv2.resize(alpha, size, interpolation=cv2.INTER_AREA),
+            cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32),
+            scaled, ruler, height, across, face,
+            cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5),
+            skin_mask(scaled, h, w),
+        )  # fmt: skip
+
+    @property
+    def reach(self) -> Float[np.ndarray, "h w"]:
+        """Distance from the face, face heights."""
+        return self.distance / self.ruler.height
+
+    def strays(self, cut: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+        """What a cut leaves that is not one with the face."""
+        return _strays(self.alpha * (1 - cut), self.face, STRAY * self.ruler.width)
+
+
+def _cut_of_long_hair(look: _Look, fade: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Neck below the jaw, clothes beside the hair, and scraps."""
+    lateral = np.abs(look.across)
+    neck = ((look.height < 0.30) & (lateral < 0.60)) | (look.height < -0.05)
+    below = blur(neck.astype(np.float32), 0.03 * look.ruler.width)
+    shown = look.alpha > 0.9
+    hair = shown & (look.height > HAIR_ABOVE) & (look.reach > OFF_THE_JAW)
+    cut = below * blur(_neck_skin(look.lab, look.skin, hair, lateral), 0.75) * (1 - fade)
+    cut = np.maximum(cut, _beside_the_hair(shown, look.height, look.across))
+    return np.maximum(cut, np.clip((HAIR_ABOVE - look.height) / 0.05, 0, 1) * look.strays(cut))
+
+
+def _cut_of_short_hair(
+    look: _Look, fade: Float[np.ndarray, "h w"], cfg: TrimConfig
+) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
+    """Neck below the jaw, collar and scraps; and the collar alone."""
+    height, width = look.height, look.ruler.width
+    beside = np.clip(height / 0.06, 0, 1)
+    fade = fade * (1 - beside) + beside * _fall(look.reach, cfg.ear_fade)
+    low = height < _lower_end(look.points, look.ruler, (height.shape[0], height.shape[1]), cfg)
+    below = blur(low.astype(np.float32), 0.03 * width)
+    outside = (look.reach > OFF_THE_JAW) | (look.alpha < 0.5)
+    odd = _collar(look.lab, look.skin, height, look.distance, outside, cfg).astype(np.float32)
+    collar = blur((blur(odd, SERRATION * width) > 0.5).astype(np.float32), 0.75)
+    cut = 1 - (1 - below * (1 - fade)) * (1 - collar)
+    return np.maximum(cut, below * look.strays(cut)), collar
 
 
 def _lower_end(points: Points2, ruler: FaceRuler, size: tuple[int, int], cfg: TrimConfig) -> Float[np.ndarray, "h w"]:
@@ -139,14 +197,35 @@ def _collar(lab, skin, height, distance, beyond, cfg: TrimConfig) -> Bool[np.nda
     return cv2.dilate(odd.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
-def _neck_skin(lab, skin, lateral) -> Float[np.ndarray, "h w"]:
-    """Face and neck skin as one connected, closed area."""
-    pixels = lab[skin] if skin.any() else lab.reshape(-1, 3)
-    middle, spread = pixels.mean(0), pixels.std(0) + np.array([25, 4, 4])
-    away = sum(((c - m) / s) ** 2 for c, m, s in zip(cv2.split(lab), middle, spread, strict=True))
-    like = (away < 9) & (lateral < NECK_HALF_WIDTH)
+def _neck_skin(lab, skin, hair, lateral) -> Float[np.ndarray, "h w"]:
+    """Face and neck skin as one connected, closed area: what is like the face's skin, and more so than like hair."""
+    of_skin = _unlike(lab, skin)
+    like = (of_skin < 9) & (lateral < NECK_HALF_WIDTH)
+    if np.count_nonzero(hair) >= FEWEST_HAIRS:
+        inner, outer = NECK_FAVOURED
+        like &= of_skin < _unlike(lab, hair) + 3 * np.clip((outer - lateral) / (outer - inner), 0, 1)
     opened = cv2.morphologyEx(like.astype(np.uint8), cv2.MORPH_OPEN, disc(4))
     return cv2.morphologyEx(largest_component(opened).astype(np.uint8), cv2.MORPH_CLOSE, disc(5)).astype(np.float32)
+
+
+def _unlike(lab: np.ndarray, known: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Squared distance from known colours, in spreads that strands across the skin do not widen."""
+    pixels = lab[known] if known.any() else lab.reshape(-1, 3)
+    middle = np.median(pixels, axis=0)
+    spread = 1.48 * np.median(np.abs(pixels - middle), axis=0) + np.array([25, 4, 4])
+    return np.square((lab - middle.astype(np.float32)) / spread.astype(np.float32)).sum(-1)
+
+
+def _beside_the_hair(
+    shown: Bool[np.ndarray, "h w"], height: Float[np.ndarray, "h w"], across: Float[np.ndarray, "h w"]
+) -> Float[np.ndarray, "h w"]:
+    """1 below the jaw further out than the hair is beside the face: long hair falls, what lies there is clothes."""
+    beside = shown & (height > 0) & (height < HAIR_ABOVE)
+    if not beside.any():
+        return np.zeros(shown.shape, np.float32)
+    left, right = float(across[beside].min()), float(across[beside].max())
+    out = np.maximum(across - right, left - across)
+    return np.clip((out - FALLS[0]) / (FALLS[1] - FALLS[0]), 0, 1) * np.clip(-height / 0.05, 0, 1)
 
 
 def _defringe(alpha, colour, points: Points2, cfg: TrimConfig) -> Float[np.ndarray, "h w 3"]:
