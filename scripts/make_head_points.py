@@ -5,7 +5,7 @@ Writes the regressions of ``gswap.perception.head_points``, and where the points
 drawn anew for every picture (hair, clothes and brows follow the skin); from number 40000 on their ears and skulls, from
 42000 on their chins and the width of their jaws differ more than synthetic people's do, so that what is learnt also
 holds for people at the ends of the model's range. The errors are studied on others, from 3000; ``gswap bench track``
-meets none of them. About an hour of rendering, kept in ``--samples``::
+meets none of them. Two hours of rendering, kept in ``--samples``::
 
     python scripts/make_head_points.py --samples /tmp/samples
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from scipy import linalg
 from scipy.spatial import KDTree
 
@@ -38,7 +39,7 @@ from gswap.perception.config import PerceptionConfig
 from make_landmark_errors import mirror_pairs
 
 ROOT = Path(__file__).resolve().parents[1] / "src/gswap"
-RANGES = ((21000, 122), (22000, 260), (30000, 53), (31000, 64), (40000, 27), (41000, 24), (42000, 161))
+RANGES = ((21000, 122), (22000, 613), (30000, 53), (31000, 64), (40000, 27), (41000, 24), (42000, 514))
 BASES = tuple(number for first, count in RANGES for number in range(first, first + count))
 SHAPES = 8
 EARS = ("ear-", "head-scale")
@@ -61,7 +62,10 @@ EAR_POINTS, SKULL_POINTS, FACE_POINTS, MIDDLE_POINTS = 12, 20, 12, 6
 """On each side, and in the middle of the face."""
 FOLDS = 4
 RANK = 40
-HEAD_RIDGE, FACE_RIDGE, LOCAL_RIDGE = 0.3, 0.5, 1.0
+HEAD_RIDGE, FACE_RIDGE, LOCAL_RIDGE = 0.3, 0.45, 1.0
+FACE_BELLS, NUMBERS, CENTRES, BELLS_RIDGE = 2.0, 150, 2000, 0.1
+"""What is not linear in the face's details: its weight against what is, the numbers that it is looked for in, and the
+pictures that have bells around them (with which ridge)."""
 BY_YAW, BY_VIEW = 0.4, 0.3
 """Weights of what depends on the yaw, and of the view alone, against all that is seen."""
 UNSEEN = 127
@@ -332,19 +336,24 @@ def learn(looks: Looks, points: Points) -> dict[str, np.ndarray]:
     head = _Step([looks.landmarks, looks.head.reshape(n, -1)], looks.view, HEAD_RIDGE)
     guess = head.of_strangers(fold, true)
     _report("whole head", looks, points, guess)
+    arrays = head.arrays("head", true)
+    del head  # its kernel takes gigabytes
     near = []
     for picture, points_at in zip(looks.picture, looks.base + guess.reshape(n, -1, 2), strict=True):
         places = np.concatenate([points_at, points.between @ points_at])
         near.append(finding.local_features(np.ascontiguousarray(picture), places).astype(np.float32))
     details, closer = np.array(near), np.concatenate([true - guess, looks.free], 1)
     of_face = finding.face_places(points.face, len(points.ear), len(points.between))
-    face = _Step([details[:, of_face].reshape(n, -1)], looks.view, FACE_RIDGE)
-    local = _Step([details[:, ~of_face].reshape(n, -1)], looks.view, LOCAL_RIDGE)
-    of_its_points, of_the_rest = np.split(closer, [2 * points.face], 1)
-    closer = np.concatenate([face.of_strangers(fold, of_its_points), local.of_strangers(fold, of_the_rest)], 1)
-    _report("and every point", looks, points, guess + closer[:, :-2])
-    arrays = face.arrays("face", of_its_points) | local.arrays("local", of_the_rest)
-    return head.arrays("head", true) | arrays
+    guesses = []
+    for name, target, seen, ridge, bells in (
+        ("face", closer[:, : 2 * points.face], of_face, FACE_RIDGE, FACE_BELLS),
+        ("local", closer[:, 2 * points.face :], ~of_face, LOCAL_RIDGE, 0.0),
+    ):
+        step = _Step([details[:, seen].reshape(n, -1)], looks.view, ridge, bells)
+        guesses.append(step.of_strangers(fold, target))
+        arrays |= step.arrays(name, target)
+    _report("and every point", looks, points, guess + np.concatenate(guesses, 1)[:, :-2])
+    return arrays
 
 
 def _report(label: str, looks: Looks, points: Points, guess: np.ndarray) -> None:
@@ -367,30 +376,54 @@ def _report(label: str, looks: Looks, points: Points, guess: np.ndarray) -> None
 
 
 class _Step:
-    """Ridge regression on all that is seen, also multiplied by the shares of the yaws, and on the view."""
+    """Ridge regression on all that is seen, also multiplied by the shares of the yaws, and on the view.
 
-    def __init__(self, parts: list[np.ndarray], view: np.ndarray, ridge: float) -> None:
+    With ``bells`` also on how near what is seen is to what is seen in some of the pictures, for what is not linear.
+    """
+
+    def __init__(self, parts: list[np.ndarray], view: np.ndarray, ridge: float, bells: float = 0.0) -> None:
         yaw, pitch = view.T
-        self.ridge = ridge
+        self.ridge, self.bells = ridge, bells
         self.mean = np.concatenate([part.mean(0, dtype=np.float64) for part in parts])
-        self.columns = np.concatenate(parts, 1).astype(np.float64) - self.mean
+        self.columns = np.concatenate(parts, 1) - self.mean.astype(np.float32)
         widths = [part.shape[1] for part in parts]
         starts = np.cumsum([0, *widths[:-1]])
-        spread = np.add.reduceat(np.square(self.columns).mean(0), starts)
+        spread = np.add.reduceat(np.square(self.columns).mean(0, dtype=np.float64), starts)
         self.size = np.repeat(1 / np.sqrt(spread), widths)
-        self.columns *= self.size
-        self.shares = np.array([finding.yaw_shares(y) for y in yaw])
+        self.columns *= self.size.astype(np.float32)
+        self.shares = np.array([finding.yaw_shares(y) for y in yaw], np.float32)
         powers = np.stack([np.ones(len(yaw)), yaw, pitch, yaw**2, yaw * pitch, pitch**2, yaw**3], 1)
         self.spread = np.concatenate([[1.0], powers[:, 1:].std(0)])
-        self.view = powers / self.spread
-        by_yaw = len(finding.YAWS) * BY_YAW * self.shares @ self.shares.T
-        self.kernel = self.columns @ self.columns.T * (1 - BY_YAW + by_yaw) + BY_VIEW * self.view @ self.view.T
+        self.view = (powers / self.spread).astype(np.float32)
+        self.kernel = self.columns @ self.columns.T
+        self.kernel *= np.float32(1 - BY_YAW) + np.float32(len(finding.YAWS) * BY_YAW) * self.shares @ self.shares.T
+        self.kernel += np.float32(BY_VIEW) * self.view @ self.view.T
+        if bells:
+            self._add_bells(view)
+
+    def _add_bells(self, view: np.ndarray) -> None:
+        """Bells around a few of the pictures (Nystroem), in the numbers that differ most."""
+        wanted = [len(self.mean) - NUMBERS, len(self.mean) - 1]
+        _, axes = linalg.eigh(self.columns.T @ self.columns, subset_by_index=wanted)
+        self.axes = _bytes("bells_axes", axes * self.size[:, None])
+        looks = self.columns / self.size.astype(np.float32)
+        places = finding.bell_places(looks, view, _read(self.axes, "bells_axes"))
+        some = np.random.default_rng(0).permutation(len(places))[:CENTRES]
+        self.centres = _bytes("bells_centres", places[some])
+        centres = _read(self.centres, "bells_centres")
+        system = finding.bells(centres, centres).astype(np.float64)
+        system[np.diag_indices(len(system))] += BELLS_RIDGE
+        self.root = np.linalg.cholesky(system)
+        near = finding.bells(places, centres).astype(np.float64)
+        self.near = linalg.solve_triangular(self.root, near.T, lower=True).T.astype(np.float32)
+        self.kernel += np.float32(self.bells) * self.near @ self.near.T
 
     def dual(self, used: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Coefficients of the pictures."""
-        system = self.kernel[np.ix_(used, used)]
+        system = self.kernel[np.ix_(used, used)].astype(np.float64)
         system[np.diag_indices(len(used))] += self.ridge
-        return linalg.solve(system, target[used], assume_a="pos", overwrite_a=True)
+        factor = torch.linalg.cholesky(torch.from_numpy(system))  # SciPy's threads crash beyond 20,000 rows
+        return torch.cholesky_solve(torch.from_numpy(target[used]), factor).numpy()
 
     def of_strangers(self, fold: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Guesses for every picture, learnt from the other folds."""
@@ -417,18 +450,26 @@ class _Step:
         kept = (left[:, :RANK] * sizes[:RANK]) / np.maximum(scale, 1e-9)
         view = BY_VIEW * (self.view.T @ dual) / self.spread[:, None]
         view[0] += mean
-        return {
+        out = {
             f"{name}_mean": self.mean,
             **_bytes(f"{name}_weights", kept.reshape(count, -1, RANK)),
             f"{name}_shapes": right[:RANK],
             f"{name}_view": view,
         }
+        if not self.bells:
+            return out
+        heights = self.bells * linalg.solve_triangular(self.root, self.near.T @ dual, lower=True, trans="T")
+        return out | self.axes | self.centres | {"bells_heights": heights.astype(np.float16)}
 
 
 def _bytes(name: str, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Weights as bytes, with a step per column."""
-    step = np.abs(weights).max((0, 1)) / 127
+    step = np.abs(weights).max(tuple(range(weights.ndim - 1))) / 127
     return {name: np.round(weights / step).astype(np.int8), f"{name}_step": step.astype(np.float32)}
+
+
+def _read(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+    return arrays[name].astype(np.float32) * arrays[f"{name}_step"]
 
 
 # ---------------------------------------------------------------- how they are missed
@@ -505,8 +546,11 @@ def main() -> None:
     canonical = lm.face_shape(np.zeros(lm.space.basis.shape[1])).points
     places = {"canonical": canonical, "points": points.mean, "middle": points.middle, "ear": points.ear}
     places |= {"between": points.between}
-    nothing = finding.Regression(*(np.zeros(0) for _ in range(4)))
-    bare = finding.HeadPointFinder(**places, head=nothing, face=nothing, local=nothing)
+    nothing, none = (
+        finding.Regression(*(np.zeros(0) for _ in range(4))),
+        finding.Bells(*(np.zeros(0) for _ in range(3))),
+    )
+    bare = finding.HeadPointFinder(**places, head=nothing, face=nothing, face_bells=none, local=nothing)
     looks = Looks.join([look_at(f, model, points, bare) for f in groups[0]])
     looks = Looks.join([looks, mirrored(looks, points, pairs)])
     arrays = places | learn(looks, points)

@@ -133,6 +133,27 @@ def test_the_face_and_the_rest_are_noise_to_each_other(finder):
         assert (ears == also).all() == (name == "face")
 
 
+def test_bells_are_gaussians_of_width_one():
+    rng = np.random.default_rng(0)
+    places, centres = (rng.normal(size=(n, 7)).astype(np.float32) for n in (5, 3))
+    apart = np.linalg.norm(places[:, None].astype(np.float64) - centres[None], axis=-1)
+    np.testing.assert_allclose(finding.bells(places, centres), np.exp(-(apart**2) / 2), atol=1e-6)
+    assert finding.bells(places, places).max() <= 1
+
+
+def test_a_bell_answers_near_what_was_seen_and_nowhere_else(finder):
+    frame = head_frame(flat_view(finder)[0], finder)
+    looks = np.random.default_rng(1).normal(size=20)
+    axes = np.linalg.qr(np.random.default_rng(2).normal(size=(20, 4)))[0].astype(np.float32)
+    centre = finding.bell_places(looks[None], np.array([[frame.yaw, frame.pitch]]), axes)
+    one = finding.Bells(axes, centre, np.array([[3.0, -2.0]]))
+    np.testing.assert_allclose(one(looks, frame), [3, -2], atol=1e-5)
+    np.testing.assert_allclose(one(looks + axes[:, 0], frame), np.exp(-0.5) * np.array([3, -2]), atol=1e-5)
+    assert np.abs(one(looks + 8 * axes[:, 1], frame)).max() < 1e-9
+    turned = replace(frame, yaw=frame.yaw + finding.VIEW_WIDTH[0])
+    np.testing.assert_allclose(one(looks, turned), np.exp(-0.5) * np.array([3, -2]), atol=1e-5)
+
+
 def mirror_pairs(points):
     """For every point the one on the other side."""
     apart = np.linalg.norm(points[:, None] * [-1, 1, 1] - points[None], axis=-1)

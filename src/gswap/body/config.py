@@ -31,7 +31,7 @@ class FitConfig:
     """Strength of the prior against free offsets of the skin from the model's shapes, where those points were found."""
     offset_prior_alone: float = 8.0
     """The same where there are landmarks alone: a looser one fits the detector's errors of a few photos."""
-    common_errors: float = 0.45
+    common_errors: float = 0.39
     """Size of the errors that landmarks have in common, of that studied; chosen on clips.
 
     Smaller ones make the residuals of clips smaller, larger ones the poses of single photos steadier.

@@ -40,6 +40,8 @@ FLAT, LOCAL_FLAT = 0.3, 0.6
 """Square root of the gradient, per pixel, below which a cell counts as flat; the same of a point's four histograms."""
 YAWS, YAW_WIDTH = np.radians([-30.0, 0.0, 30.0]), np.radians(18.0)
 """Yaws at which the regressions were learnt, and how wide each reaches."""
+VIEW_WIDTH = np.radians([79.0, 32.0])
+"""How far yaw and pitch are from others that count as much as the width of a bell."""
 STABLE = np.setdiff1d(np.arange(478), [*LIPS, *OVAL, *EYE_RIGHT, *EYE_LEFT, *IRIS_RIGHT, *IRIS_LEFT])
 """Landmarks that tell the head's pose."""
 
@@ -96,6 +98,20 @@ class Regression:
 
 
 @dataclass(frozen=True)
+class Bells:
+    """What a linear regression cannot say: a sum of :func:`bells` around what was seen in some of the people."""
+
+    axes: Float[np.ndarray, "f k"]
+    centres: Float[np.ndarray, "c k+2"]
+    heights: Float[np.ndarray, "c m"]
+
+    def __call__(self, looks: Float[np.ndarray, "f"], frame: HeadFrame) -> Float[np.ndarray, "m"]:
+        """The answer to what is seen, less its mean."""
+        view = np.array([[frame.yaw, frame.pitch]])
+        return (bells(bell_places(looks[None], view, self.axes), self.centres) @ self.heights)[0]
+
+
+@dataclass(frozen=True)
 class HeadPointFinder:
     """The learnt numbers of ``p`` points."""
 
@@ -112,6 +128,8 @@ class HeadPointFinder:
     """:func:`head_features` -> shifts of the points from their mean places."""
     face: Regression
     """:func:`local_features` of the face -> further shifts of its points, which are the first."""
+    face_bells: Bells
+    """Added to ``face``."""
     local: Regression
     """:func:`local_features` of the rest -> its further shifts, then how much of the right and of the left ear is
     seen."""
@@ -143,7 +161,9 @@ def find_head_points(
     points = frame.project(finder.points)
     points += finder.head(head_features(image, landmarks, frame, finder.canonical), frame).reshape(-1, 2)
     details, of_face = local_features(local_picture(image, frame), finder.places(points)), finder.of_face()
-    face, rest = finder.face(details[of_face].ravel(), frame), finder.local(details[~of_face].ravel(), frame)
+    of_face, others = details[of_face].ravel(), details[~of_face].ravel()
+    face = finder.face(of_face, frame) + finder.face_bells(of_face - finder.face.mean, frame)
+    rest = finder.local(others, frame)
     closer = np.concatenate([face, rest[:-2]]).reshape(-1, 2)
     return frame.outside(points + closer), np.clip(rest[-2:], 0, 1)
 
@@ -255,6 +275,19 @@ def oriented(picture: np.ndarray, blur: float, period: float, bins: int) -> Floa
     return table
 
 
+def bell_places(
+    looks: Float[np.ndarray, "n f"], view: Float[np.ndarray, "n 2"], axes: Float[np.ndarray, "f k"]
+) -> Float[np.ndarray, "n k+2"]:
+    """What is seen, less its mean, and yaw and pitch, as places that are as far from each other as they differ."""
+    return np.concatenate([looks @ axes, view / VIEW_WIDTH], 1).astype(np.float32)
+
+
+def bells(places: Float[np.ndarray, "n k"], centres: Float[np.ndarray, "c k"]) -> Float[np.ndarray, "n c"]:
+    """Gaussian bells of width 1 around ``centres``."""
+    apart = np.square(places).sum(1)[:, None] + np.square(centres).sum(1) - 2 * places @ centres.T
+    return np.exp(-0.5 * np.maximum(apart, 0))
+
+
 def yaw_shares(yaw: float) -> Float[np.ndarray, "3"]:
     """Shares of the regressions learnt around :data:`YAWS`; they add up to 1."""
     bells = np.exp(-0.5 * np.square((np.clip(yaw, -1.0, 1.0) - YAWS) / YAW_WIDTH))
@@ -286,10 +319,17 @@ def read_finder(arrays: Mapping[str, np.ndarray]) -> HeadPointFinder:
     """Stored arrays -> numbers; weights are stored as bytes with a step per column."""
     plain = {name: arrays[name].astype(np.float64) for name in ("canonical", "points", "middle", "between")}
     head, face, local = (_read_regression(arrays, name) for name in ("head", "face", "local"))
-    return HeadPointFinder(ear=arrays["ear"].astype(np.int64), head=head, face=face, local=local, **plain)
+    ear = arrays["ear"].astype(np.int64)
+    axes, centres = (_floats(arrays, f"bells_{part}") for part in ("axes", "centres"))
+    face_bells = Bells(axes, centres, arrays["bells_heights"].astype(np.float32))
+    return HeadPointFinder(ear=ear, head=head, face=face, face_bells=face_bells, local=local, **plain)
+
+
+def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    return arrays[name].astype(np.float32) * arrays[f"{name}_step"]
 
 
 def _read_regression(arrays: Mapping[str, np.ndarray], name: str) -> Regression:
-    weights = arrays[f"{name}_weights"].astype(np.float32) * arrays[f"{name}_weights_step"]
+    weights = _floats(arrays, f"{name}_weights")
     rest = {part: arrays[f"{name}_{part}"].astype(np.float64) for part in ("mean", "shapes", "view")}
     return Regression(weights=weights, **rest)

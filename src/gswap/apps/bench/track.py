@@ -130,7 +130,8 @@ def landmarks_of(video: Path, cache: Path, person: int | None = 1) -> tuple[Face
     cfg = PerceptionConfig()
     code = [inspect.getsource(f) for f in (perception.find_people, perception.follow, head_points)]
     finder = head_points.load_finder()
-    code.append(repr([float(np.abs(step.weights).sum()) for step in (finder.head, finder.face, finder.local)]))
+    learnt = [step.weights for step in (finder.head, finder.face, finder.local)] + [finder.face_bells.heights]
+    code.append(repr([float(np.abs(numbers).sum()) for numbers in learnt]))
     key = fingerprint(cfg, code, video.name, video.stat().st_size, person)
     path = cache / f"faces-{key}.safetensors"
     timing = path.with_suffix(".json")

@@ -93,4 +93,4 @@ def load_photos(ingest_folder: Path, perceive_folder: Path) -> list[RgbImage]:
     return [photos[i] for i in read_json(perceive_folder / "photos.json")]
 
 
-STEP = Step("perceive", 9, ("ingest",), _config, _run)
+STEP = Step("perceive", 10, ("ingest",), _config, _run)

@@ -97,4 +97,4 @@ def faces_of_generated(faces: FaceTrack, found: Mapping[int, np.ndarray]) -> Fac
     )
 
 
-STEP = Step("retrack", 10, ("perceive", "track", "segment", "swap"), _config, _run)
+STEP = Step("retrack", 11, ("perceive", "track", "segment", "swap"), _config, _run)

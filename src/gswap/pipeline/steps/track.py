@@ -34,4 +34,4 @@ def _run(context: StepContext) -> None:
     }
 
 
-STEP = Step("track", 10, ("perceive",), _config, _run)
+STEP = Step("track", 11, ("perceive",), _config, _run)
