@@ -4,9 +4,10 @@ A cascade of linear regressions on histograms of oriented gradients (supervised 
 learnt by ``scripts/make_head_points.py`` on synthetic people whose truth is known. The head's scaled orthographic pose
 under the landmarks gives a frame; the points' mean places in it are corrected by what the landmarks and the whole head
 look like, then by what is seen around every point where it is thought to be: the face's points by what is around these
-and between jaw and mouth, ears and skull by what is around theirs (each is noise to the other). What a hidden point
-gets is a guess; ``body.head_points`` knows how good such guesses are. Points of the face correct the detector, whose
-errors they see.
+and between jaw and mouth, ears and skull by what is around theirs (each is noise to the other); the face's also by how
+near what is seen is to what was seen in others (Nystroem's kernel regression: Williams & Seeger 2000). What a hidden
+point gets is a guess; ``body.head_points`` knows how good such guesses are. Points of the face correct the detector,
+whose errors they see.
 """
 
 from __future__ import annotations
