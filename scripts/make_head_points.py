@@ -407,10 +407,10 @@ class _Step:
         _, axes = linalg.eigh(self.columns.T @ self.columns, subset_by_index=wanted)
         self.axes = _bytes("bells_axes", axes * self.size[:, None])
         looks = self.columns / self.size.astype(np.float32)
-        places = finding.bell_places(looks, view, _read(self.axes, "bells_axes"))
+        places = finding.bell_places(looks, view, finding.from_bytes(self.axes, "bells_axes"))
         some = np.random.default_rng(0).permutation(len(places))[:CENTRES]
         self.centres = _bytes("bells_centres", places[some])
-        centres = _read(self.centres, "bells_centres")
+        centres = finding.from_bytes(self.centres, "bells_centres")
         system = finding.bells(centres, centres).astype(np.float64)
         system[np.diag_indices(len(system))] += BELLS_RIDGE
         self.root = np.linalg.cholesky(system)
@@ -466,10 +466,6 @@ def _bytes(name: str, weights: np.ndarray) -> dict[str, np.ndarray]:
     """Weights as bytes, with a step per column."""
     step = np.abs(weights).max(tuple(range(weights.ndim - 1))) / 127
     return {name: np.round(weights / step).astype(np.int8), f"{name}_step": step.astype(np.float32)}
-
-
-def _read(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
-    return arrays[name].astype(np.float32) * arrays[f"{name}_step"]
 
 
 # ---------------------------------------------------------------- how they are missed
@@ -546,11 +542,8 @@ def main() -> None:
     canonical = lm.face_shape(np.zeros(lm.space.basis.shape[1])).points
     places = {"canonical": canonical, "points": points.mean, "middle": points.middle, "ear": points.ear}
     places |= {"between": points.between}
-    nothing, none = (
-        finding.Regression(*(np.zeros(0) for _ in range(4))),
-        finding.Bells(*(np.zeros(0) for _ in range(3))),
-    )
-    bare = finding.HeadPointFinder(**places, head=nothing, face=nothing, face_bells=none, local=nothing)
+    nothing, no_bells = finding.Regression(*4 * [np.zeros(0)]), finding.Bells(*3 * [np.zeros(0)])
+    bare = finding.HeadPointFinder(**places, head=nothing, face=nothing, face_bells=no_bells, local=nothing)
     looks = Looks.join([look_at(f, model, points, bare) for f in groups[0]])
     looks = Looks.join([looks, mirrored(looks, points, pairs)])
     arrays = places | learn(looks, points)

@@ -131,6 +131,9 @@ def test_the_face_and_the_rest_are_noise_to_each_other(finder):
         other, also = find_head_points(frame.rgb, frame.landmarks, blind)
         assert ((other != found).any(1) == changed).all()
         assert (ears == also).all() == (name == "face")
+    linear = replace(finder, face_bells=replace(finder.face_bells, heights=0 * finder.face_bells.heights))
+    other, _ = find_head_points(frame.rgb, frame.landmarks, linear)
+    assert ((other != found).any(1) == own).all()
 
 
 def test_bells_are_gaussians_of_width_one():

@@ -321,16 +321,17 @@ def read_finder(arrays: Mapping[str, np.ndarray]) -> HeadPointFinder:
     plain = {name: arrays[name].astype(np.float64) for name in ("canonical", "points", "middle", "between")}
     head, face, local = (_read_regression(arrays, name) for name in ("head", "face", "local"))
     ear = arrays["ear"].astype(np.int64)
-    axes, centres = (_floats(arrays, f"bells_{part}") for part in ("axes", "centres"))
+    axes, centres = (from_bytes(arrays, f"bells_{part}") for part in ("axes", "centres"))
     face_bells = Bells(axes, centres, arrays["bells_heights"].astype(np.float32))
     return HeadPointFinder(ear=ear, head=head, face=face, face_bells=face_bells, local=local, **plain)
 
 
-def _floats(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def from_bytes(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Numbers that are stored as bytes with a step per column."""
     return arrays[name].astype(np.float32) * arrays[f"{name}_step"]
 
 
 def _read_regression(arrays: Mapping[str, np.ndarray], name: str) -> Regression:
-    weights = _floats(arrays, f"{name}_weights")
+    weights = from_bytes(arrays, f"{name}_weights")
     rest = {part: arrays[f"{name}_{part}"].astype(np.float64) for part in ("mean", "shapes", "view")}
     return Regression(weights=weights, **rest)

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, UInt8
 from gswap.foundation.imaging import blur, fill_polygon
 from gswap.foundation.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER
 from gswap.swap.embedded.photos import ReadyPhoto
-from gswap.swap.embedded.regions import LOG_FLOOR, Points2, luminance, skin_mask
+from gswap.swap.embedded.regions import LOG_FLOOR, Points2, log_luminance, luminance, skin_mask
 from gswap.swap.embedded.relight import Complexion, common_complexion, measure_complexion
 
 LEVELS = 24
@@ -79,7 +79,7 @@ def coloured(photos: Sequence[ReadyPhoto], target: Complexion) -> tuple[list[Rea
 
 def chroma(log_colour: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
     """Log colour without its lightness: all zero for grey."""
-    return log_colour - np.log(luminance(np.exp(log_colour)))
+    return log_colour - log_luminance(log_colour)
 
 
 def skin_chroma(skin: float, white: float | None, known: Complexion) -> Float[np.ndarray, "3"]:
@@ -93,7 +93,7 @@ def skin_chroma(skin: float, white: float | None, known: Complexion) -> Float[np
     tint = chroma(known.skin)
     if white is None or known.eye_white is None or np.allclose(tint, 0, atol=0.01):
         return tint
-    lighter = (skin - white) - (float(np.log(luminance(np.exp(known.skin)))) - known.eye_white)
+    lighter = (skin - white) - (log_luminance(known.skin) - known.eye_white)
     return tint - PIGMENT * float(np.clip(lighter, -LARGEST_PIGMENT, LARGEST_PIGMENT))
 
 

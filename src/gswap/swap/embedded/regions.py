@@ -173,6 +173,11 @@ def luminance(image: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, ...]:
     return image @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
+def log_luminance(log_colour: Float[np.ndarray, "3"]) -> float:
+    """Log luma of a log colour."""
+    return float(np.log(luminance(np.exp(log_colour))))
+
+
 def mean_log(image: np.ndarray, mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "3"]:
     """Mean log colour of the pixels of a mask (mid grey when it is empty)."""
     if not mask.any():

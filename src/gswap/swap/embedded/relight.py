@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 from gswap.foundation.imaging import blur_wide, fill_polygon
 from gswap.foundation.landmarks import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER
 from gswap.swap.config import RelightConfig
-from gswap.swap.embedded.regions import LOG_FLOOR, Points2, luminance, mean_log, skin_mask
+from gswap.swap.embedded.regions import LOG_FLOOR, Points2, log_luminance, mean_log, skin_mask
 
 STEP = 4
 """Shading is computed at this fraction of the resolution."""
@@ -40,7 +40,7 @@ class Complexion:
     @property
     def eye_white(self) -> float | None:
         """Log luminance of the eyes' white."""
-        return None if self.white is None else _level(self.white)
+        return None if self.white is None else log_luminance(self.white)
 
 
 def measure_complexion(image: UInt8[np.ndarray, "h w 3"], points: Points2) -> Complexion:
@@ -86,16 +86,11 @@ def adopted_gain(target: Complexion, source: Complexion, cfg: RelightConfig) -> 
     exposure = float(difference.mean())
     tint, share = difference - exposure, cfg.tint
     if target.white is not None and source.white is not None:
-        exposure = _common(exposure, _level(target.white) - _level(source.white))
+        exposure = _common(exposure, log_luminance(target.white) - log_luminance(source.white))
         of_whites = target.white - source.white
         agreed = float(tint @ (of_whites - of_whites.mean()) / max(float(tint @ tint), 1e-9))
         share += (cfg.tint_of_light - cfg.tint) * float(np.clip(agreed, 0, 1))
     return cfg.exposure * exposure + share * tint
-
-
-def _level(log_colour: Float[np.ndarray, "3"]) -> float:
-    """Log luminance of a log colour."""
-    return float(np.log(luminance(np.exp(log_colour))))
 
 
 def _common(a: float, b: float) -> float:

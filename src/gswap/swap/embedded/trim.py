@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -33,8 +34,9 @@ NEIGHBOURHOOD = 0.1
 """How far from the rim around jaw and ears a colour further inside is looked for, face widths."""
 NECK_HALF_WIDTH = 0.9
 """Long hair: skin further from the axis than this is not neck, face widths."""
-NECK_FAVOURED = (0.4, 0.7)
-"""Long hair of the skin's colour: up to here from the axis neck is likelier, from there on as likely, face widths."""
+NECK_FAVOUR, FAVOURED = 3.0, (0.4, 0.7)
+"""Long hair of the skin's colour: by so much more unlike the skin than unlike the hair may neck be, falling to 0
+between these distances from the axis, face widths."""
 HAIR_ABOVE, FEWEST_HAIRS = 0.45, 30
 """Long hair: outside the face and above this height it shows its colour (face heights), in so many pixels."""
 FALLS = (0.0, 0.06)
@@ -107,7 +109,7 @@ class _Look:
             skin_mask(scaled, h, w),
         )  # fmt: skip
 
-    @property
+    @cached_property
     def reach(self) -> Float[np.ndarray, "h w"]:
         """Distance from the face, face heights."""
         return self.distance / self.ruler.height
@@ -202,8 +204,7 @@ def _neck_skin(lab, skin, hair, lateral) -> Float[np.ndarray, "h w"]:
     of_skin = _unlike(lab, skin)
     like = (of_skin < 9) & (lateral < NECK_HALF_WIDTH)
     if np.count_nonzero(hair) >= FEWEST_HAIRS:
-        inner, outer = NECK_FAVOURED
-        like &= of_skin < _unlike(lab, hair) + 3 * np.clip((outer - lateral) / (outer - inner), 0, 1)
+        like &= of_skin < _unlike(lab, hair) + NECK_FAVOUR * _fall(lateral, FAVOURED)
     opened = cv2.morphologyEx(like.astype(np.uint8), cv2.MORPH_OPEN, disc(4))
     return cv2.morphologyEx(largest_component(opened).astype(np.uint8), cv2.MORPH_CLOSE, disc(5)).astype(np.float32)
 
@@ -225,7 +226,7 @@ def _beside_the_hair(
         return np.zeros(shown.shape, np.float32)
     left, right = float(across[beside].min()), float(across[beside].max())
     out = np.maximum(across - right, left - across)
-    return np.clip((out - FALLS[0]) / (FALLS[1] - FALLS[0]), 0, 1) * np.clip(-height / 0.05, 0, 1)
+    return (1 - _fall(out, FALLS)) * np.clip(-height / 0.05, 0, 1)
 
 
 def _defringe(alpha, colour, points: Points2, cfg: TrimConfig) -> Float[np.ndarray, "h w 3"]:
