@@ -159,6 +159,51 @@ def test_a_raised_lip_never_reaches_the_nose(model, clip, people):
     assert posed[1, inner, 1] > posed[1, top, 1]
 
 
+def test_where_the_upper_lip_has_no_room_the_jaw_drops_instead(model, clip, people):
+    """As wide open as the target's mouth, further down by what the lip cannot rise; with room nothing differs."""
+    target, source = clip_neutrals(model, clip, people)
+    nose, top, inner, below, chin = 2, LIP_RINGS_UPPER[0][5], LIP_RINGS_UPPER[3][5], LIP_RINGS_LOWER[3][5], 152
+    room = target[top, 1] - target[nose, 1]
+    lips = list({i for ring in LIP_RINGS_UPPER for i in ring[1:-1]})
+    raised = np.repeat(target[None], 2, axis=0)
+    raised[1][lips, 1] -= 0.4 * room
+    roomy = source.copy()
+    roomy[lips, 1] += 1.3 * room - (source[top, 1] - source[nose, 1])
+    short = roomy.copy()
+    short[lips, 1] -= 0.8 * room
+    moved = {
+        name: np.diff(retarget(raised, target, s, CFG).local[:, :, 1], axis=0)[0]
+        for name, s in (("roomy", roomy), ("short", short))
+    }
+    assert moved["roomy"][inner] == pytest.approx(-0.4 * room, rel=0.15)
+    assert moved["short"][inner] > 0.8 * moved["roomy"][inner]  # it rises less (y grows downwards)
+    gaps = {name: change[below] - change[inner] for name, change in moved.items()}
+    assert gaps["short"] == pytest.approx(gaps["roomy"], abs=1e-9)
+    assert moved["short"][chin] > 0.05 * room and abs(moved["roomy"][chin]) < 1e-9
+    assert abs(moved["short"][10]) < 1e-9  # the forehead stays
+
+
+def test_the_red_of_wide_open_lips_is_rolled_in_at_the_corners_only(model, clip, people):
+    """Thin beside the corners, as thick as ever in the middle; a mouth that is hardly open is left as it is."""
+    target, source = clip_neutrals(model, clip, people)
+    unit = np.linalg.norm(target[33] - target[263])
+
+    def thickness(gap: float, cfg: RetargetConfig) -> np.ndarray:
+        """Across the lower lip, without its ends."""
+        opened = target.copy()
+        for ring in LIP_RINGS_LOWER:
+            opened[list(ring[1:-1]), 1] += gap * unit * (1 - np.linspace(-1, 1, 11)[1:-1] ** 2)
+        posed = retarget(opened[None], target, source, cfg).local[0]
+        outer, inner = (posed[list(ring[1:-1])] for ring in (LIP_RINGS_LOWER[0], LIP_RINGS_LOWER[3]))
+        return np.linalg.norm(outer - inner, axis=-1)
+
+    flat = dataclasses.replace(CFG, rolled_lip=0.0)
+    shares = thickness(0.5, CFG) / thickness(0.5, flat)
+    assert shares[4] == pytest.approx(1, abs=1e-6)
+    assert shares[[0, -1]].max() < 0.65 and (np.diff(shares[:5]) > 0).all() and (np.diff(shares[4:]) < 0).all()
+    np.testing.assert_allclose(thickness(0.1, CFG), thickness(0.1, flat), atol=1e-12)
+
+
 def test_skin_next_to_the_lips_stays_outside_them(model, clip, people):
     target, source = clip_neutrals(model, clip, people)
     wide = np.repeat(target[None], 1, axis=0)

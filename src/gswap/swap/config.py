@@ -33,6 +33,10 @@ class RetargetConfig:
     """Limits of the share to which the skin between nose and upper lip may shorten."""
     thinnest_lip: float = 0.5
     """Share of its thickness to which the upper lip is thinned to leave room for it."""
+    rolled_lip: float = 0.7
+    """Share of the lips' thickness that a wide-open mouth loses at its corners; it keeps all of it in the middle."""
+    rolled_gap: tuple[float, float] = (0.15, 0.45)
+    """Mouth gaps, eye distances, between which that sets in."""
 
 
 @dataclass(frozen=True)

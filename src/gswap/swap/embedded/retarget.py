@@ -1,8 +1,8 @@
 """The target's expression on the source's face, as landmarks in the target's head frame.
 
 Source landmarks = the source's neutral face, aligned by a similarity, plus the target's motion away from its own
-neutral face; then three corrections, because eyes and mouth are judged by the millimetre: lids close when the
-target's close, the gaze is the target's, and the lips open as far as the target's without folding over.
+neutral face; then corrections, because eyes and mouth are judged by the millimetre: lids close when the target's
+close, the gaze is the target's, and the lips open as far as the target's without folding over or reaching the nose.
 """
 
 from __future__ import annotations
@@ -132,9 +132,11 @@ def retarget(target: Points, target_neutral: Face, source_neutral: Face, cfg: Re
         ratio = lid_opening(base, side) / lid_opening(target_neutral, side)
         motion[:, list(contour)] *= np.clip(ratio, *cfg.lid_scale)
     posed = base + motion
+    _drop_jaw(posed, base, target_neutral)
     outline = posed[:, LIPS_OUTER].copy()
     _shape_lips(posed, target, base, target_neutral, cfg)
     _keep_philtrum(posed, target, base, target_neutral, cfg)
+    _roll_corners(posed, target, cfg)
     carry_skin(posed, outline, base)
     _couple_lids(posed, base, cfg)
     closed = _shut_lids(posed, base, cfg)
@@ -154,6 +156,42 @@ def _place_irises(posed: Points, target: Points, base: Face, neutral: Face) -> N
         posed[:, points] = ((posed[:, outer] + posed[:, inner]) / 2)[:, None] + scale * (
             target[:, points] - middle[:, None]
         )
+
+
+def _drop_jaw(posed: Points, base: Face, neutral: Face) -> None:
+    """Where the source has less skin between nose and upper lip than the target, the mouth opens further down.
+
+    The upper lip rises by the share of that skin that the target's takes, not by its millimetres, which would push it
+    into the nose; the jaw drops by what the lip does not rise, so that the mouth is as wide open.
+    """
+    inside = slice(1, -1)  # the upper lip's chains share their ends with the lower lip's
+    profile = 1 - np.linspace(-1, 1, 11)[inside] ** 2
+    lips = []
+    for ring in LIP_RINGS_UPPER:
+        points = list(ring[inside])
+        lips.append((points, posed[:, points, 1] + _overshoot(posed, base, neutral, ring)[:, None] * profile))
+    drop = _overshoot(posed, base, neutral, LIP_RINGS_UPPER[3])
+    posed[:, :468, 1] += drop[:, None] * _on_jaw(base)
+    for points, height in lips:
+        posed[:, points, 1] = height
+
+
+def _overshoot(posed: Points, base: Face, neutral: Face, ring: tuple[int, ...]) -> Float[np.ndarray, "t"]:
+    """How much too far the middle of one of the upper lip's chains rises for the room that the source has."""
+    top = ring[len(ring) // 2]
+    room, room_of_target = (face[top, 1] - face[NOSE_BASE, 1] for face in (base, neutral))
+    rise = np.maximum(room - (posed[:, top, 1] - posed[:, NOSE_BASE, 1]), 0)
+    return (1 - np.clip(room / room_of_target, 0, 1)) * rise
+
+
+def _on_jaw(face: Face) -> Float[np.ndarray, "468"]:
+    """How far skin goes with the jaw: 1 below the lower lip, 0 at the nose's height and beside the ears."""
+    x, y = face[:468, 0] - face[NOSE_BASE, 0], face[:468, 1] - face[NOSE_BASE, 1]
+    side = x[list(OVAL)]
+    reach = np.where(x < 0, -side.min(), side.max())
+    corner = np.abs(x[[LIP_RINGS_UPPER[3][0], LIP_RINGS_UPPER[3][-1]]]).max()
+    inwards = np.clip((reach - np.abs(x)) / (reach - corner), 0, 1)
+    return inwards * np.clip(y / y[LIP_RINGS_LOWER[3][5]], 0, 1)
 
 
 def _shape_lips(posed: Points, target: Points, base: Face, neutral: Face, cfg: RetargetConfig) -> None:
@@ -200,6 +238,21 @@ def _keep_philtrum(posed: Points, target: Points, base: Face, neutral: Face, cfg
     lower = np.minimum(missing[:, None] * profile, (1 - cfg.thinnest_lip) * np.maximum(thickness, 0))
     for ring, part in zip(LIP_RINGS_UPPER[:3], (1.0, 2 / 3, 1 / 3), strict=True):
         posed[:, list(ring), 1] += part * lower
+
+
+def _roll_corners(posed: Points, target: Points, cfg: RetargetConfig) -> None:
+    """Near its corners the red of a wide-open mouth's lips is rolled inwards: detectors, and photos of a shut mouth,
+    have it broad there, and stretched it would surround the mouth like a ring.
+    """
+    low, high = cfg.rolled_gap
+    rolled = cfg.rolled_lip * np.clip((mouth_gap(target) - low) / (high - low), 0, 1)
+    towards_corner = np.linspace(-1, 1, 11) ** 2
+    for rings, chain in ((LIP_RINGS_UPPER, range(11)), (LIP_RINGS_LOWER, range(1, 10))):  # they share their ends
+        for q in chain:
+            inner = posed[:, rings[3][q]]
+            for ring in rings[:3]:
+                across = posed[:, ring[q]] - inner
+                posed[:, ring[q]] -= (rolled * towards_corner[q])[:, None] * across
 
 
 def carry_skin(posed: Points, before: Float[np.ndarray, "t 20 3"], face: Face) -> None:
