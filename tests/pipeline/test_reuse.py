@@ -13,6 +13,7 @@ import pytest
 from gswap.apps.cli.main import run as command
 from gswap.body.models import load_body
 from gswap.foundation.errors import UsageError
+from gswap.foundation.geometry import rotvec_to_matrix
 from gswap.foundation.landmarks import LIPS
 from gswap.foundation.store import read_body_track, read_face_track, read_json, write_body_track
 from gswap.media.probe import probe
@@ -65,6 +66,24 @@ def test_the_surface_goes_where_the_swapper_put_the_landmarks(finished):
         return np.abs(found - np.median(found, axis=0)).mean()
 
     assert off(drive) < 0.6 * off(dataclasses.replace(drive, moves=None))
+
+
+def test_the_drive_turns_the_head_as_the_swapper_did_on_the_same_torso(finished):
+    _, done = finished
+    own, heads, drive = (
+        read_body_track(done.folders[step] / f"{name}.safetensors")
+        for step, name in (("track", "body"), ("swap", "heads"), ("retrack", "drive"))
+    )
+    frames = np.flatnonzero(drive.valid)
+    turned, straight, driven = (rotvec_to_matrix(track.rotation[frames]) for track in (heads, own, drive))
+    assert np.abs(turned - straight).max() > 1e-4  # calibration turned it
+    bias = np.swapaxes(turned, 1, 2) @ driven
+    np.testing.assert_allclose(bias, np.broadcast_to(bias[:1], bias.shape), atol=1e-5)
+    torsos = [
+        rotvec_to_matrix(track.rotation[frames]) @ np.swapaxes(rotvec_to_matrix(track.neck[frames]), 1, 2)
+        for track in (own, heads)
+    ]
+    np.testing.assert_allclose(torsos[1], torsos[0], atol=1e-5)
 
 
 def test_a_portrait_drives_another_clip_of_the_person(small, finished, tmp_path):

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gswap.foundation.landmarks import LIPS_INNER_LOWER, LIPS_INNER_UPPER, lid_opening, mouth_gap
-from gswap.swap.embedded.calibrate import CORNERS, ROUNDS, calibrated, calibration_frames
+from gswap.foundation.geometry import rotvec_to_matrix
+from gswap.foundation.landmarks import LIPS_INNER_LOWER, LIPS_INNER_UPPER, RIGID, head_angles, lid_opening, mouth_gap
+from gswap.swap.embedded.calibrate import CORNERS, ROUNDS, calibrated, calibration_frames, nodded
 from gswap.swap.embedded.lift import to_image
 from gswap.swap.embedded.response import Drivers, expected_error
 from gswap.swap.embedded.retarget import EYES
@@ -144,3 +145,31 @@ def test_the_frames_to_read_cover_lids_and_photos(plan):
     assert together == sorted(set(together))
     assert {int(OPENINGS.argmin()), int(OPENINGS.argmax())} <= set(together)
     assert all(0 <= t < len(OPENINGS) for t in together)
+
+
+def in_camera(plan) -> np.ndarray:
+    frames = plan.frames
+    return np.einsum("tij,tpj->tpi", frames.rotation, plan.posed.local) + frames.translation[:, None]
+
+
+def test_a_head_that_is_read_as_nodding_is_turned_back_about_its_face(plan):
+    """A detector that sees the head nod by what it does not is obeyed, for it sees the target alike."""
+    true = in_camera(plan)
+    angles = head_angles(true)
+    nod = np.array([2.0, -1.5, 0.0, 1.0, -2.0, 1.5, 0.0, -1.0])
+    turn = rotvec_to_matrix(np.radians(nod)[:, None] * [1.0, 0.0, 0.0])
+    misread = {t: (points - points.mean(0)) @ turn[t].T for t, points in enumerate(true)}
+    assert np.abs(head_angles(np.stack(list(misread.values())))[:, 1] - angles[:, 1] - nod).max() < 0.1
+    after = in_camera(nodded(plan, misread, angles))
+    left = head_angles(after)[:, 1] + nod - angles[:, 1]
+    assert np.abs(left - np.median(left)).mean() < 0.5 * np.abs(nod - np.median(nod)).mean()
+    np.testing.assert_allclose(after[:, list(RIGID)].mean(1), true[:, list(RIGID)].mean(1), atol=1e-9)
+    np.testing.assert_allclose(np.linalg.det(nodded(plan, misread, angles).frames.rotation), 1, atol=1e-9)
+
+
+def test_a_head_that_is_read_as_it_is_stays(plan):
+    true = in_camera(plan)
+    same = nodded(plan, dict(enumerate(true)), head_angles(true) + np.array([0, 3, 0]))  # a constant is somebody's chin
+    np.testing.assert_allclose(same.frames.rotation, plan.frames.rotation, atol=1e-9)
+    few = {t: true[t] for t in range(4)}
+    assert nodded(plan, few, head_angles(true)) is plan

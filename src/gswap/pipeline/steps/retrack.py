@@ -1,6 +1,6 @@
 """Retrack: landmarks of I_gen -> the new head's shape and the constant bias -> the track that drives the portrait.
 
-Where the swapper says where it put every landmark, the track's surface goes there.
+Where the swapper says how it turned the head and where it put every landmark, the track follows it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def _config(job: Job) -> object:
 def _run(context: StepContext) -> None:
     folders = context.folders
     faces = read_face_track(folders["perceive"] / "faces.safetensors")
-    body = segment.restrict(read_body_track(folders["track"] / "body.safetensors"), faces)
+    heads = folders["swap"] / swap.HEADS
+    body = segment.restrict(read_body_track(heads if heads.exists() else folders["track"] / "body.safetensors"), faces)
     target = segment.load_target(folders, len(faces))
     generated = swap.load_swap(folders, len(faces))
     cfg, how = context.job.settings.track, context.job.settings.retrack
@@ -73,8 +74,8 @@ def _run(context: StepContext) -> None:
         drive = retrack(gen_faces, body, model, cfg)
         placed = folders["swap"] / swap.PLACED
         if placed.exists():
-            heads = read_face_track(placed)
-            drive = follow_landmarks(drive, heads.landmarks[..., :2], heads.valid, model, shots=heads.shots)
+            put = read_face_track(placed)
+            drive = follow_landmarks(drive, put.landmarks[..., :2], put.valid, model, shots=put.shots)
     write_face_track(context.folder / "gen_faces.safetensors", gen_faces)
     write_body_track(context.folder / DRIVE, drive)
     context.notes |= {"frames": len(found)}
@@ -97,4 +98,4 @@ def faces_of_generated(faces: FaceTrack, found: Mapping[int, np.ndarray]) -> Fac
     )
 
 
-STEP = Step("retrack", 11, ("perceive", "track", "segment", "swap"), _config, _run)
+STEP = Step("retrack", 12, ("perceive", "track", "segment", "swap"), _config, _run)

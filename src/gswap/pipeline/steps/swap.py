@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from gswap.foundation.landmarks import lid_opening
+from gswap.foundation.geometry import matrix_to_rotvec, rotvec_to_matrix
+from gswap.foundation.landmarks import head_angles, lid_opening
 from gswap.foundation.store import (
     PngStore,
     hash_file,
     read_body_track,
     read_face_track,
     read_json,
+    write_body_track,
     write_face_track,
     write_json,
 )
@@ -26,7 +28,7 @@ from gswap.pipeline.diffusing import Cast, coarse_reenactor, paint_clip, painter
 from gswap.pipeline.parts import body_model
 from gswap.pipeline.runner import Step, StepContext
 from gswap.pipeline.steps import segment
-from gswap.swap.embedded.calibrate import ROUNDS, calibrated, calibration_frames
+from gswap.swap.embedded.calibrate import ROUNDS, calibrated, calibration_frames, nodded
 from gswap.swap.embedded.lift import to_image
 from gswap.swap.embedded.swapper import EmbeddedSwapper
 from gswap.swap.generated import GeneratedFrames
@@ -37,6 +39,8 @@ REFINED = "faces.safetensors"
 """The target's landmarks as the swapper takes them."""
 PLACED = "placed.safetensors"
 """Where the embedded swapper put the new head's landmarks: what the portrait's surface follows."""
+HEADS = "heads.safetensors"
+"""The target's track with the new head as the embedded swapper turned it: what drives the portrait."""
 RELIABLE = 0.98
 """Squared correlation of read and true lid openings below which the clip is looked at again."""
 READING_CROP = 384
@@ -83,6 +87,7 @@ def _run(context: StepContext) -> None:
             context.notes |= {"generator": painted.facts}
         else:
             write_face_track(context.folder / PLACED, _placed(swapper, faces))
+            write_body_track(context.folder / HEADS, _heads(swapper, body))
     stores = {name: PngStore(context.folder / name, count) for name in STORES}
     for t in range(count):
         if body.valid[t] and not all(t in store for store in stores.values()):
@@ -125,6 +130,18 @@ def _placed(swapper: EmbeddedSwapper, faces: FaceTrack) -> FaceTrack:
     return dataclasses.replace(faces, landmarks=landmarks, valid=plan.frames.valid)
 
 
+def _heads(swapper: EmbeddedSwapper, body: BodyTrack) -> BodyTrack:
+    """The target's track with the heads as they were put; the torso keeps its attitude."""
+    frames = swapper.plan.frames
+    turned = np.swapaxes(rotvec_to_matrix(body.rotation), -1, -2) @ frames.rotation
+    return dataclasses.replace(
+        body,
+        rotation=matrix_to_rotvec(frames.rotation),
+        translation=frames.translation,
+        neck=matrix_to_rotvec(rotvec_to_matrix(body.neck) @ turned),
+    )
+
+
 def _look_enough(
     target: TargetSet, hints: dict[int, np.ndarray], cfg: PerceptionConfig, progress: Progress
 ) -> dict[int, np.ndarray]:
@@ -157,7 +174,9 @@ def _calibrate(swapper: EmbeddedSwapper, faces: FaceTrack, cfg: PerceptionConfig
     for part in range(ROUNDS):
         hints = {t: window.to_work(t, faces.landmarks[t]) for t in calibration_frames(swapper.plan, part)}
         readings = refine_landmarks(_Made(swapper), hints, cfg, looks=LOOKS, progress=progress)
-        swapper.plan = calibrated(swapper.plan, readings)
+        plan = calibrated(swapper.plan, readings)
+        first = part == 0  # the other round sees how the lips are read on the turned head
+        swapper.plan = nodded(plan, readings, head_angles(faces.landmarks)) if first else plan
 
 
 def leave_out(track: BodyTrack, folder: Path) -> BodyTrack:
@@ -176,4 +195,4 @@ def load_swap(folders: dict[str, Path], count: int) -> SwapSet:
     return SwapSet(advice=tuple(read_json(folder / "swap.json")["advice"]), **stores)
 
 
-STEP = Step("swap", 13, ("ingest", "perceive", "track", "segment"), _config, _run)
+STEP = Step("swap", 14, ("ingest", "perceive", "track", "segment"), _config, _run)

@@ -2,7 +2,8 @@
 
 A warped photo does not look as open, or as wide, as its landmarks were placed: the detector sees about half of what a
 lid is moved by half a millimetre, the lips of a wide-open mouth thinner than they are, and each photo's mouth has an
-offset of its own. Held against the reading of the target by the same detector, all of it shows as expression errors.
+offset of its own; a head whose chin and forehead are others' looks nodded. Held against the reading of the target by
+the same detector, all of it shows as errors of expression and pose.
 The errors of a few frames are regressed on what they depend on (:mod:`response`) and taken off all frames; what is
 left of them once more.
 """
@@ -15,13 +16,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from gswap.foundation.geometry import rotvec_to_matrix
 from gswap.foundation.landmarks import (
     BROW_LEFT,
     BROW_RIGHT,
     LIP_RINGS_LOWER,
     LIP_RINGS_UPPER,
     LIPS_OUTER,
+    RIGID,
     eye_distance,
+    head_angles,
     lid_opening,
     mouth_gap,
 )
@@ -50,6 +54,8 @@ LARGEST = 0.08
 """Largest correction in a round, eye distances."""
 LARGEST_LID, LARGEST_BROW = 0.05, 0.02
 """The same of lids (eye widths) and brows (eye distances): no picture is overdrawn because a detector is shy."""
+PITCH_NOISE, LARGEST_PITCH = 0.5, 2.5
+"""What a reading of the pitch errs by, and the largest correction of it, degrees."""
 SHUT = 0.1
 """Lids shut by more than this are left alone."""
 GAP_ONSET = (0.01, 0.05)
@@ -142,6 +148,36 @@ def calibrated(plan: Plan, readings: Mapping[int, Float[np.ndarray, "478 d"]]) -
     _calibrate_mouth(local, loop)
     _calibrate_brows(local, loop)
     return replace(plan, posed=replace(plan.posed, local=local))
+
+
+def nodded(plan: Plan, readings: Mapping[int, Float[np.ndarray, "478 3"]], angles: Float[np.ndarray, "t 3"]) -> Plan:
+    """The plan with the head pitched about its face so that readings of I_gen follow those of the target.
+
+    Yaw and roll are read off what is left and right alike, and need no correction. Pitch is read off chin and forehead;
+    they are the source's, and the further the mouth opens the more it matters whose chin it is.
+
+    Args:
+        plan: What the frames that were read were made by.
+        readings: Frame number -> landmarks read off I_gen, pixels.
+        angles: The target's :func:`head_angles`, degrees; NaN where unknown.
+    """
+    frames = plan.frames
+    seen = np.array([t for t in sorted(readings) if frames.valid[t] and np.isfinite(angles[t]).all()], int)
+    if len(seen) < FEWEST:
+        return plan
+    pitch = angles[:, 1]
+    away = head_angles(np.stack([readings[int(t)] for t in seen]))[:, 1] - pitch[seen]
+    drivers = Drivers.of((pitch, mouth_gap(frames.image)), plan.choice.base, plan.clock)
+    expected = expected_error(drivers, seen, away - np.median(away), PITCH_NOISE)
+    expected -= np.median(expected[frames.valid])
+    turn = rotvec_to_matrix(np.radians(np.clip(-expected, -LARGEST_PITCH, LARGEST_PITCH))[:, None] * [1.0, 0.0, 0.0])
+    face = plan.posed.local[:, list(RIGID)].mean(1)
+    pivot = np.einsum("tij,tj->ti", frames.rotation, face) + frames.translation
+    shift = np.einsum("tij,tj->ti", turn, frames.translation - pivot) + pivot
+    valid = frames.valid[:, None]
+    rotation = np.where(valid[..., None], turn @ frames.rotation, frames.rotation)
+    translation = np.where(valid, shift, frames.translation)
+    return replace(plan, frames=replace(frames, rotation=rotation, translation=translation))
 
 
 def _calibrate_lids(local: Points, loop: _Loop) -> None:
