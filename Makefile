@@ -4,6 +4,8 @@ VENV ?= .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
+WORKERS ?= 2
+TESTS = OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n $(WORKERS) --dist loadgroup
 
 .PHONY: demo test test-slow install lint types imports check native clean help
 
@@ -38,12 +40,13 @@ install: $(DEV)
 demo: $(STAMP)
 	$(VENV)/bin/gswap demo --out demo
 
+# Two processes, one thread each: that suits two cores, and 4 GB of memory.
 test: $(DEV)
-	$(PY) -m pytest
+	$(TESTS)
 
 # The tests marked slow: jobs killed at every step, the paper's recipe killed while it paints.
 test-slow: $(DEV)
-	$(PY) -m pytest -m "slow and not gpu and not weights"
+	$(TESTS) -m "slow and not gpu and not weights"
 
 lint: $(DEV)
 	$(VENV)/bin/ruff check src tests scripts benchmarks examples
