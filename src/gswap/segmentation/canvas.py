@@ -19,6 +19,7 @@ from gswap.segmentation.registration import (
     camera_motion,
     for_opencv,
     inverse,
+    refined_motion,
     resampling,
     translation,
 )
@@ -73,12 +74,13 @@ def register(frames: list[Keyframe], window: Window, cfg: PlateConfig) -> tuple[
             still = after(inverse(places[last]), places[k])
             guess = after(after(inverse(places[middle]), moves[last]), still)
             direct = camera_motion(frames[k].scenery, frames[middle].scenery, guess)
-            if direct is not None:
-                moves[k] = after(places[middle], direct)
-            else:
+            if direct is None:
                 step = camera_motion(frames[k].scenery, frames[last].scenery, still)
                 # Without anything to follow, the camera is taken not to have moved since the last frame.
                 moves[k] = after(moves[last], still if step is None else step)
+                direct = None if step is None else after(inverse(places[middle]), moves[k])
+            if direct is not None:
+                moves[k] = after(places[middle], refined_motion(frames[k].scenery, frames[middle].scenery, direct))
             last = k
     width, height = window.size
     corner_points = np.array([[0, 0], [width, 0], [0, height], [width, height], [width / 2, height / 2]], np.float64)

@@ -38,6 +38,7 @@ from gswap.segmentation.registration import (
     after,
     camera_motion,
     for_opencv,
+    refined_motion,
     resampling,
     translation,
 )
@@ -212,9 +213,10 @@ class ShotPlate:
         nearest = int(np.abs(self.times - t).argmin())
         if self.times[nearest] == t:
             return self.moves[nearest]
-        motion = camera_motion(Scenery.of(rgb, background), self.sceneries[nearest])
+        scenery = Scenery.of(rgb, background)
+        motion = camera_motion(scenery, self.sceneries[nearest])
         if motion is not None:
-            return after(self.moves[nearest], motion)
+            return after(self.moves[nearest], refined_motion(scenery, self.sceneries[nearest], motion))
         flat = self.moves.reshape(len(self.moves), 6)
         return np.array([np.interp(t, self.times, flat[:, k]) for k in range(6)]).reshape(2, 3)
 
