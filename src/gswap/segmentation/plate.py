@@ -42,7 +42,7 @@ from gswap.segmentation.registration import (
     resampling,
     translation,
 )
-from gswap.segmentation.texture import continue_texture, local_contrast
+from gswap.segmentation.texture import continue_background, local_contrast
 
 Landmarks = Float[np.ndarray, "478 3"]
 
@@ -122,8 +122,8 @@ class PlateBuilder:
             canvas = inpaint(smooth, np.where(unseen, 255, 0).astype(np.uint8))
         elif not known.all():
             textured = local_contrast(canvas, known, self.cfg.fill_side) > self.cfg.texture
-            needed = needed_background(frames, moves, size) if textured else np.zeros_like(known)
-            canvas = continue_texture(canvas, ~known, needed, self.cfg.fill_side)
+            needed = needed_background(frames, moves, size)
+            canvas = continue_background(canvas, ~known, needed, self.cfg.fill_side, textured)
         return ShotPlate(
             window=self.window,
             cfg=self.cfg,
