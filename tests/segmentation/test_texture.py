@@ -63,7 +63,7 @@ def test_what_is_known_stays_and_what_nobody_sees_is_smooth():
     assert np.array_equal(filled[~hole], image[~hole])
     unseen = continue_background(image, hole, np.zeros_like(hole), 160)
     assert np.array_equal(unseen[~hole], image[~hole])
-    assert np.abs(unseen - smooth_fill(image.astype(np.float32), hole)).max() <= 0.5
+    assert np.abs(unseen - smooth_fill(image.astype(np.float32), hole, 4)).max() <= 0.5
 
 
 def test_hardly_anything_known_gives_a_smooth_fill():

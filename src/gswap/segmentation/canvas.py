@@ -174,7 +174,7 @@ def _remnants(
     inside = cv2.erode(revealed.view(np.uint8), np.ones((_REMNANT_WIDTH, _REMNANT_WIDTH), np.uint8)) > 0
     if not unsure.any() or not inside.any():
         return np.zeros_like(known)
-    whole = np.round(smooth_fill(canvas.astype(np.float32), ~known)).clip(0, 255).astype(np.uint8)
+    whole = np.round(smooth_fill(canvas.astype(np.float32), ~known, smoothing=0)).clip(0, 255).astype(np.uint8)
     detail = cv2.absdiff(whole, cv2.medianBlur(whole, _REMNANT_WIDTH)).max(-1)
     limit = max(_REMNANT * float(np.percentile(detail[inside], 99)), _LEAST_REMNANT)
     hairs = (unsure & (detail > limit)).view(np.uint8)

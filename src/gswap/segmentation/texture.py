@@ -35,7 +35,7 @@ _BETTER = 0.95
 _THIN_SHARE = 0.3
 """A pixel of the squeezed image is known when more than this of it is."""
 _SMOOTHING = 4
-"""Blur passes of a smooth fill of the working image."""
+"""Blur passes of a smooth fill: what it leaves of blocks is small beside what it is added to, or not seen."""
 _DETAIL_SIGMA = 5.0
 """Working pixels: what is larger than this is not detail; the continued colours give it."""
 _CELL = 4
@@ -83,7 +83,7 @@ def continue_background(
         side: The fill is worked out on an image of at most this many pixels on a side.
         textured: Whether to add detail.
     """
-    smooth = np.round(smooth_fill(image.astype(np.float32), unknown)).clip(0, 255).astype(np.uint8)
+    smooth = np.round(smooth_fill(image.astype(np.float32), unknown, _SMOOTHING)).clip(0, 255).astype(np.uint8)
     hole = unknown & needed
     if not hole.any():
         return smooth
@@ -97,7 +97,7 @@ def continue_background(
     if textured:
         filled += _detail(part, part_unknown, *small.pieces(colours))
     # The fill meets the border exactly: what it lacks there is spread over it.
-    filled += smooth_fill(np.where(part_unknown[..., None], 0, part - filled), part_unknown)
+    filled += smooth_fill(np.where(part_unknown[..., None], 0, part - filled), part_unknown, _SMOOTHING)
     out = smooth
     out[box] = np.where(part_unknown[..., None], np.round(filled).clip(0, 255), part).astype(np.uint8)
     return out
