@@ -24,6 +24,8 @@ from gswap.apps.evaluate.instruments import Instruments, NetworkParameters
 from gswap.apps.evaluate.results import MethodScores, PairScores
 from gswap.apps.evaluate.run import write
 from gswap.apps.evaluate.scoring import Sample, Shown, SourceFaces, score
+from gswap.apps.evaluate.speed import Speed, markdown
+from gswap.apps.evaluate.study import TITLES, Tally, tally_markdown
 from gswap.apps.evaluate.unsteady import disturbed
 from gswap.foundation.errors import InputError
 from gswap.foundation.types import SwapSet
@@ -217,6 +219,20 @@ def test_tables_mean_over_pairs_and_mark_the_best() -> None:
     text = results.markdown(made)
     assert "**0.1500**" in text and "| theirs |" in text
     assert "NaN" not in json.dumps(results.to_json(pairs, {}))
+
+
+def test_a_bar_in_a_name_does_not_end_the_cell() -> None:
+    made = results.table("t", [pair_scores("a", tools(), **{"ours|fast": 0.1, "theirs": 0.3})], ("own",))
+    facts = dict.fromkeys(("date", "machine", "window", "threads"), "x")
+    answers = dict.fromkeys(TITLES, (1.0, 0.5, 1.5, 4))
+    told = (
+        results.markdown(made),
+        tally_markdown(Tally(1, 1, {"ours|fast": answers})),
+        markdown([Speed("ours|fast", 30, 1.0, 1.0, "all")], facts),
+    )
+    for text in told:
+        rows = [line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("|")]
+        assert len(rows) > 2 and len(set(rows)) == 1 and "ours\\|fast" in text
 
 
 def test_a_name_that_is_no_utf8_is_written_as_it_is(tmp_path) -> None:

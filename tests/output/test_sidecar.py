@@ -45,6 +45,16 @@ def test_changed_missing_added_and_renamed_frames_are_named(signed: Path, sequen
     )
 
 
+def test_hidden_files_are_neither_signed_nor_missed(
+    sequence: Path, photo: Path, provenance: Provenance, identity: SigningIdentity
+) -> None:
+    (sequence / ".DS_Store").write_text("one")
+    signed = sidecar.write_sidecar(sequence, provenance=provenance, inputs=[photo], signer=identity)
+    (sequence / ".DS_Store").unlink()
+    (sequence / "head/.directory").write_text("two")
+    assert sidecar.read_sidecar(signed).state == "trusted"
+
+
 @pytest.mark.parametrize("field", ["provenance", "files", "digital_source_type"])
 def test_every_field_is_covered_by_the_signature(signed: Path, field: str) -> None:
     content = json.loads(signed.read_text())

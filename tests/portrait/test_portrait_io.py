@@ -47,6 +47,10 @@ def test_other_files_are_refused(scene, fitted, tmp_path):
     write_arrays(tmp_path / "old", arrays, {**meta, "config": {"nonsense": 1}})
     with pytest.raises(InputError, match="does not match this version"):
         load_portrait(tmp_path / "old", scene.model)
+    for missing in ("track", "body"):
+        write_arrays(tmp_path / "part", arrays, {k: v for k, v in meta.items() if k != missing})
+        with pytest.raises(InputError, match="does not match this version"):
+            load_portrait(tmp_path / "part", scene.model)
     del arrays["binding.face"]
     write_arrays(tmp_path / "cut", arrays, meta)
     with pytest.raises(InputError, match="does not match this version"):

@@ -15,7 +15,7 @@ from gswap.segmentation.config import PlateConfig
 from gswap.segmentation.hole import head_region, hole_mask, inpaint_mask, surroundings, within
 from gswap.segmentation.plate import PlateBuilder, _border_step, _continue_clothes, _exposure, sample_frames
 from gswap.segmentation.registration import Scenery, camera_motion, for_opencv, resampling, translation
-from gswap.segmentation.texture import _box_to_copy_within, continue_texture
+from gswap.segmentation.texture import _box_to_copy_within, continue_background
 
 CFG = PlateConfig(fill_side=48)
 
@@ -189,8 +189,8 @@ def test_a_fill_is_smooth_and_keeps_the_texture_of_what_is_around():
     image = (0.3 * (image.astype(float) - 120) + 120 + ramp).clip(0, 255).astype(np.uint8)
     hole = np.zeros((160, 160), bool)
     hole[50:110, 50:110] = True
-    filled = continue_texture(image, hole, hole, 160).astype(float)
-    smooth = continue_texture(image, hole, np.zeros_like(hole), 160).astype(float)
+    filled = continue_background(image, hole, hole, 160).astype(float)
+    smooth = continue_background(image, hole, hole, 160, textured=False).astype(float)
     assert np.array_equal(filled[~hole], image[~hole])
     assert filled[80:, 50:60].mean() < filled[80:, 100:110].mean() - 15  # the light of its own place
     inside = np.s_[60:100, 60:100]

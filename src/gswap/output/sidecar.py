@@ -145,7 +145,14 @@ def _compare_all(sidecar: Path, listed: Mapping[str, str]) -> list[str]:
 def _files(output: Path) -> list[Path]:
     if not output.is_dir():
         return [output]
-    return sorted(path for path in output.rglob("*") if path.is_file() and path.name != FOLDER_NAME)
+    # What file managers leave behind (.DS_Store) comes and goes: it is not signed.
+    return sorted(
+        path
+        for path in output.rglob("*")
+        if path.is_file()
+        and path.name != FOLDER_NAME
+        and not any(part.startswith(".") for part in path.relative_to(output).parts)
+    )
 
 
 def _canonical(content: Mapping[str, Any]) -> bytes:

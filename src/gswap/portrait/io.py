@@ -73,13 +73,14 @@ def portrait_from(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], mod
     """
     if meta.get("kind") != KIND:
         raise InputError(f"Expected a portrait, found {meta.get('kind', 'a file of another kind')!r}.", path=path)
-    if meta["body"] != model.name:
-        raise InputError(
-            f"The portrait was fitted with the body model {meta['body']!r}, the job uses {model.name!r}.", path=path
-        )
     try:
+        body, track = meta["body"], meta["track"]
+        if body != model.name:
+            raise InputError(
+                f"The portrait was fitted with the body model {body!r}, the job uses {model.name!r}.", path=path
+            )
         cfg = FitConfig(**({"expressions": 0} | meta["config"]))  # portraits from before there were any
-        shape = BodyShape(meta["body"], arrays["shape.coefficients"], arrays["shape.offsets"])
+        shape = BodyShape(body, arrays["shape.coefficients"], arrays["shape.offsets"])
         binding = Binding(arrays["binding.face"], arrays["binding.bary"], arrays["binding.spacing"])
         surface = head_surface(model, shape, upper_body=cfg.region == "upper-body")
         network = PortraitModel(surface, binding, len(arrays["visits"]), cfg)
@@ -90,4 +91,4 @@ def portrait_from(arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], mod
         raise InputError(
             f"The portrait does not match this version of gswap ({error}).", hint="Fit it again.", path=path
         ) from error
-    return Portrait(network, surface, binding, shape, cfg, arrays["visits"], meta["track"])
+    return Portrait(network, surface, binding, shape, cfg, arrays["visits"], track)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool
 
-from gswap.foundation.imaging import smooth_fill
+from gswap.foundation.imaging import disc, smooth_fill
 from gswap.foundation.types import Masks, RgbImage, Shot, Window
 from gswap.segmentation.config import PlateConfig
 from gswap.segmentation.hole import HeadRegion, distance_to, within
@@ -19,6 +19,7 @@ from gswap.segmentation.registration import (
     camera_motion,
     for_opencv,
     inverse,
+    refined_motion,
     resampling,
     translation,
 )
@@ -29,6 +30,14 @@ _PERSON_MARGIN = 0.05
 """Face units around people that are not trusted as background: soft edges, contact shadows."""
 _LARGEST_CANVAS = 2.5
 """The canvas reaches at most this many windows in either direction."""
+_REMNANT_WIDTH = 15
+"""Pixels: details of less than half this width are looked at as hairs that the masks missed."""
+_REMNANT, _LEAST_REMNANT = 3.0, 6.0
+"""How many times stronger than nearly all details of the sure background a hair is, and at least how many levels."""
+_OFTEN = 0.33
+"""What this part of the frames shows is no remnant: hair moves with the head."""
+_REMNANT_RIM = 5
+"""Pixels: diameter of what goes with every pixel of a hair."""
 _STRIP_ROWS = 64
 """The median is taken over strips of this many rows, to bound memory."""
 
@@ -73,12 +82,13 @@ def register(frames: list[Keyframe], window: Window, cfg: PlateConfig) -> tuple[
             still = after(inverse(places[last]), places[k])
             guess = after(after(inverse(places[middle]), moves[last]), still)
             direct = camera_motion(frames[k].scenery, frames[middle].scenery, guess)
-            if direct is not None:
-                moves[k] = after(places[middle], direct)
-            else:
+            if direct is None:
                 step = camera_motion(frames[k].scenery, frames[last].scenery, still)
                 # Without anything to follow, the camera is taken not to have moved since the last frame.
                 moves[k] = after(moves[last], still if step is None else step)
+                direct = None if step is None else after(inverse(places[middle]), moves[k])
+            if direct is not None:
+                moves[k] = after(places[middle], refined_motion(frames[k].scenery, frames[middle].scenery, direct))
             last = k
     width, height = window.size
     corner_points = np.array([[0, 0], [width, 0], [0, height], [width, height], [width / 2, height / 2]], np.float64)
@@ -115,11 +125,11 @@ def median_background(
     meet at the border of its hole.
 
     Returns:
-        The canvas; where at least ``minimum_views`` frames surely show it; where anything is known of it.
+        The canvas; where at least ``minimum_views`` frames surely show it; where anything is known of it but hairs.
     """
     width, height = size
     canvas = np.zeros((height, width, 3), np.uint8)
-    revealed, known = np.zeros((2, height, width), bool)
+    revealed, known, often = np.zeros((3, height, width), bool)
     for top in range(0, height, _STRIP_ROWS):
         rows = min(_STRIP_ROWS, height - top)
         strips = [for_opencv(after(translation(0, -top), move)) for move in moves]
@@ -146,7 +156,29 @@ def median_background(
         part = slice(top, top + rows)
         middle = np.where(count[..., None] > 0, (picked[0] + picked[1] + 1) // 2, 0)
         canvas[part], revealed[part], known[part] = middle.clip(0, 255), enough, count > 0
-    return canvas, revealed, known
+        often[part] = count >= _OFTEN * len(frames)
+    return canvas, revealed, known & ~_remnants(canvas, known, revealed, known & ~often)
+
+
+def _remnants(
+    canvas: RgbImage,
+    known: Bool[np.ndarray, "ch cw"],
+    revealed: Bool[np.ndarray, "ch cw"],
+    unsure: Bool[np.ndarray, "ch cw"],
+) -> Bool[np.ndarray, "ch cw"]:
+    """Fly-away hair and other remains of people in what part of the frames shows, and not surely (``unsure``).
+
+    They are details that are far stronger than those of the background that surely is: a blurred wall has no hairs, and
+    in foliage nobody sees them.
+    """
+    inside = cv2.erode(revealed.view(np.uint8), np.ones((_REMNANT_WIDTH, _REMNANT_WIDTH), np.uint8)) > 0
+    if not unsure.any() or not inside.any():
+        return np.zeros_like(known)
+    whole = np.round(smooth_fill(canvas.astype(np.float32), ~known, smoothing=0)).clip(0, 255).astype(np.uint8)
+    detail = cv2.absdiff(whole, cv2.medianBlur(whole, _REMNANT_WIDTH)).max(-1)
+    limit = max(_REMNANT * float(np.percentile(detail[inside], 99)), _LEAST_REMNANT)
+    hairs = (unsure & (detail > limit)).view(np.uint8)
+    return unsure & (cv2.dilate(hairs, disc(_REMNANT_RIM)) > 0)
 
 
 def colours_around_holes(frames: list[Keyframe], moves: list[Affine], size: tuple[int, int]) -> RgbImage:

@@ -65,8 +65,8 @@ class PlateConfig:
     """Median motion of the background, in pixels, below which the camera counts as fixed."""
     minimum_views: int = 3
     """A background pixel counts as revealed when at least this many sampled frames show it."""
-    fill_side: int = 104
-    """Side, in pixels, at which the background that no frame shows is continued; the time grows fast with it."""
+    fill_side: int = 160
+    """Side, in pixels, at which the background that no frame shows is continued."""
     texture: float = 1.0
     """Median local contrast of the background, in 8-bit levels, above which it is continued with its texture."""
 

@@ -38,10 +38,11 @@ from gswap.segmentation.registration import (
     after,
     camera_motion,
     for_opencv,
+    refined_motion,
     resampling,
     translation,
 )
-from gswap.segmentation.texture import continue_texture, local_contrast
+from gswap.segmentation.texture import continue_background, local_contrast
 
 Landmarks = Float[np.ndarray, "478 3"]
 
@@ -121,8 +122,8 @@ class PlateBuilder:
             canvas = inpaint(smooth, np.where(unseen, 255, 0).astype(np.uint8))
         elif not known.all():
             textured = local_contrast(canvas, known, self.cfg.fill_side) > self.cfg.texture
-            needed = needed_background(frames, moves, size) if textured else np.zeros_like(known)
-            canvas = continue_texture(canvas, ~known, needed, self.cfg.fill_side)
+            needed = needed_background(frames, moves, size)
+            canvas = continue_background(canvas, ~known, needed, self.cfg.fill_side, textured)
         return ShotPlate(
             window=self.window,
             cfg=self.cfg,
@@ -212,9 +213,10 @@ class ShotPlate:
         nearest = int(np.abs(self.times - t).argmin())
         if self.times[nearest] == t:
             return self.moves[nearest]
-        motion = camera_motion(Scenery.of(rgb, background), self.sceneries[nearest])
+        scenery = Scenery.of(rgb, background)
+        motion = camera_motion(scenery, self.sceneries[nearest])
         if motion is not None:
-            return after(self.moves[nearest], motion)
+            return after(self.moves[nearest], refined_motion(scenery, self.sceneries[nearest], motion))
         flat = self.moves.reshape(len(self.moves), 6)
         return np.array([np.interp(t, self.times, flat[:, k]) for k in range(6)]).reshape(2, 3)
 

@@ -80,6 +80,13 @@ def test_the_clothes_are_whatever_is_neither_head_nor_neck(source):
     assert np.array_equal(clothes_area(soft), area), "soft edges of clothes are clothes"
 
 
+def test_soft_edges_of_hair_before_the_wall_are_no_clothes(source):
+    hair = (source.person == 0) & (np.arange(source.head.shape[0])[:, None] < 40)
+    person, head = (np.where(hair, np.uint8(100), mask) for mask in (source.person, source.head))
+    frayed = dataclasses.replace(source, person=person, head=head)
+    assert hair.sum() > 100 and np.array_equal(clothes_area(frayed), clothes_area(source))
+
+
 def test_what_comes_out_skin_coloured_is_not_used(network, source):
     """From pure noise the tiny UNet paints colours at random, so that much of it is nearer to the skin than to grey."""
     rgb, verdict = dress(network, source, dataclasses.replace(FAINT, steps=4, strength=1.0), SIDE, seed=0)

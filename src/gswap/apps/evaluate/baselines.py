@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -29,7 +28,7 @@ from gswap.foundation.types import BodyTrack, FaceTrack, PhotoSet, RgbImage, Sof
 from gswap.output import consent
 from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.perception.photos import perceive_photos
-from gswap.pipeline.steps import segment
+from gswap.pipeline.steps import ingest, segment
 from gswap.pipeline.steps.track import BODY
 from gswap.portrait import masks
 from gswap.segmentation.person import person_around
@@ -82,15 +81,8 @@ def require_consent(pair: Pair) -> None:
             f"Comparators and ablations swap heads, and the pair {pair.name!r} has no consent record.",
             hint="Give --consent FILE, or put consent.toml into the pair's folder (`gswap consent new`).",
         )
-    photos = [hash_file(p) for source in pair.sources for p in _files(source)]
+    photos = [hash_file(p) for p in ingest.files_behind(pair.sources)]
     consent.check(consent.load(pair.consent), photos=photos, today=dt.date.today(), target=hash_file(pair.target))
-
-
-def _files(source: Path) -> list[Path]:
-    from gswap.media.probe import is_video
-    from gswap.media.stills import find_photos
-
-    return [source] if source.is_file() and is_video(source) else find_photos((source,))
 
 
 class Swappers:

@@ -127,6 +127,11 @@ def best(made: Table) -> dict[str, str]:
     return out
 
 
+def cell(text: str) -> str:
+    """Text as a cell of a Markdown table: what it holds of bars does not end the cell."""
+    return text.replace("|", "\\|")
+
+
 def markdown(made: Table) -> str:
     """The table, its best numbers bold, and what the columns are."""
     winners = best(made)
@@ -138,7 +143,7 @@ def markdown(made: Table) -> str:
         for column in made.columns:
             text = column.show(row.get(column.slot))
             cells.append(f"**{text}**" if winners.get(column.slot) == name else text)
-        lines.append("| " + " | ".join([name, *cells, *([str(made.counts[name])] if several else [])]) + " |")
+        lines.append("| " + " | ".join([cell(name), *cells, *([str(made.counts[name])] if several else [])]) + " |")
     stand_ins = [f"{c.title} stands for {c.stands_for}, which needs weights" for c in made.columns if c.stands_for]
     readers = [f"{c.title}: {c.reader}" for c in made.columns if c.reader and c.group == "paper"]
     notes = "".join(f"\n{line}." for line in ["; ".join(stand_ins), "; ".join(readers)] if line)

@@ -16,6 +16,7 @@ from gswap.apps.evaluate import page, run
 from gswap.apps.evaluate.ablations import rendered, synthetic_pair
 from gswap.apps.evaluate.analysis import Analysis
 from gswap.apps.evaluate.baselines import BASELINES, Swappers
+from gswap.apps.evaluate.results import cell
 from gswap.apps.evaluate.run import Options
 from gswap.apps.evaluate.synthetic import PLAIN
 from gswap.apps.evaluate.variants import base_job
@@ -112,5 +113,9 @@ def markdown(found: Sequence[Speed], facts: dict[str, str]) -> str:
     """Table I."""
     head, *rows = speed_rows(found)
     told = f"{facts['date']}, {facts['machine']}, window {facts['window']}, {facts['threads']} threads"
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|", *("| " + " | ".join(r) + " |" for r in rows)]
+    lines = [
+        "| " + " | ".join(head) + " |",
+        "|---" * len(head) + "|",
+        *("| " + " | ".join(map(cell, r)) + " |" for r in rows),
+    ]
     return f"# Speed\n\n{told}.\n\n" + "\n".join(lines) + "\n"

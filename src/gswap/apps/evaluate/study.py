@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from gswap.apps.evaluate.layout import Pair
+from gswap.apps.evaluate.results import cell
 from gswap.apps.evaluate.study_page import Case, study_page
 from gswap.foundation.errors import InputError, UsageError
 from gswap.foundation.store import make_folder, read_json, write_bytes, write_json
@@ -215,7 +216,7 @@ def tally_markdown(counted: Tally) -> str:
                 continue
             mean, low, high, _ = questions[question]
             cells.append(f"{mean:.2f} ({low:.2f}-{high:.2f})")
-        lines.append("| " + " | ".join([method, *cells]) + " |")
+        lines.append("| " + " | ".join([cell(method), *cells]) + " |")
     return (
         f"{counted.participants} participants, {counted.cases} cases; scores from 0 to 3.\n\n" + "\n".join(lines) + "\n"
     )

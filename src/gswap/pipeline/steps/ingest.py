@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,9 +92,14 @@ def is_video_source(files: list[Path]) -> bool:
 
 def source_files(job: Job) -> list[Path]:
     """The files behind ``--source``: photos, or one video."""
-    if len(job.sources) == 1 and job.sources[0].is_file() and is_video(job.sources[0]):
-        return [job.sources[0]]
-    return find_photos(job.sources)
+    return files_behind(job.sources)
+
+
+def files_behind(sources: Sequence[Path]) -> list[Path]:
+    """The photos in files and folders, or the only video."""
+    if len(sources) == 1 and sources[0].is_file() and is_video(sources[0]):
+        return [sources[0]]
+    return find_photos(sources)
 
 
 def _run(context: StepContext) -> None:

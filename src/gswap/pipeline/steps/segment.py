@@ -181,4 +181,4 @@ def restrict(body: BodyTrack, faces: FaceTrack) -> BodyTrack:
     return dataclasses.replace(body, valid=body.valid & faces.valid)
 
 
-STEP = Step("segment", 6, ("ingest", "perceive", "track"), _config, _run)
+STEP = Step("segment", 7, ("ingest", "perceive", "track"), _config, _run)

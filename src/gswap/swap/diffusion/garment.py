@@ -46,8 +46,8 @@ _VERDICTS = "garments.json"
 
 
 def clothes_area(source: SourcePicture) -> Bool[np.ndarray, "h w"]:
-    """Whatever of the person is neither head nor neck: clothes, arms, hands."""
-    return (source.person > EDGE) & (source.head <= INSIDE)
+    """Whatever of the person is neither head nor neck: clothes, arms, hands. Soft edges of hair are none of it."""
+    return (cv2.subtract(source.person, source.head) > EDGE) & (source.head <= INSIDE)
 
 
 def dress(
