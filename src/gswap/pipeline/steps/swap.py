@@ -176,4 +176,4 @@ def load_swap(folders: dict[str, Path], count: int) -> SwapSet:
     return SwapSet(advice=tuple(read_json(folder / "swap.json")["advice"]), **stores)
 
 
-STEP = Step("swap", 13, ("ingest", "perceive", "track", "segment"), _config, _run)
+STEP = Step("swap", 14, ("ingest", "perceive", "track", "segment"), _config, _run)
