@@ -99,7 +99,8 @@ def _ready(photos: PhotoSet, people: Lifted, i: int, width: float, cfg: FallConf
         torso = cv2.subtract(photos.person[i], photos.head[i])[h - 1, x0:x1] >= SOLID
         person = photos.person[i][h - 1, x0:x1] >= SOLID
         clothes = np.count_nonzero(torso) >= cfg.clothes * max(np.count_nonzero(person), 1)
-        cut = _cut(own, _resize(np.round(alpha).astype(np.uint8)[box], size), marks, clothes, cfg)
+        if hair_is_cut(own, _resize(np.round(alpha).astype(np.uint8)[box], size), marks, cfg):
+            cut = Cut(clothes)
     if cut is None:
         bottom = HAIR_EDGE_FADE * h if photos.long_hair else EDGE_FADE + 2
         alpha *= np.clip((h - 1 - y) / bottom, 0, 1)[:, None]
@@ -115,20 +116,21 @@ def _ready(photos: PhotoSet, people: Lifted, i: int, width: float, cfg: FallConf
     )
 
 
-def _cut(
-    foreground: UInt8[np.ndarray, "h w 3"],
-    alpha: UInt8[np.ndarray, "h w"],
-    points: Points2,
-    clothes: bool,
-    cfg: FallConfig,
-) -> Cut | None:
-    """Whether there is hair in the last rows."""
+def hair_is_cut(
+    foreground: UInt8[np.ndarray, "h w 3"], alpha: UInt8[np.ndarray, "h w"], points: Points2, cfg: FallConfig
+) -> bool:
+    """Whether there is hair in the last rows of a picture.
+
+    Args:
+        foreground: Its colours.
+        alpha: Matte of head or person.
+        points: Landmarks.
+        cfg: How much of it counts.
+    """
     fw = float(face_width(points))
     rows = max(round(cfg.last * fw), 1)
     hair = hair_likeness(foreground, alpha, points)[-rows:] * (alpha[-rows:] >= SOLID)
-    if np.count_nonzero(hair.mean(0) > 0.5) < cfg.widest * fw:
-        return None
-    return Cut(clothes)
+    return bool(np.count_nonzero(hair.mean(0) > 0.5) >= cfg.widest * fw)
 
 
 def _one_piece(alpha: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
