@@ -19,8 +19,10 @@ from gswap.people.person import make_person
 from gswap.people.render import render
 from gswap.people.scene import make_scene
 from gswap.swap.config import FallConfig, SwapConfig
+from gswap.swap.embedded.continued import continued
 from gswap.swap.embedded.densemap import _hang
 from gswap.swap.embedded.falling import with_back
+from gswap.swap.embedded.photos import Cut
 from gswap.swap.embedded.regions import FaceRuler, extend_nearest
 from gswap.swap.embedded.swapper import EmbeddedSwapper
 
@@ -177,6 +179,22 @@ def test_a_layer_behind_the_neck_folded_into_the_head_looks_as_three_layers_do()
     mixed, whole, lower, share = with_back(colour, head, neck, (hair, cover))
     np.testing.assert_allclose(over(mixed, whole, over(skin, lower, plate)), expected, atol=1e-2)
     np.testing.assert_allclose(whole * share, (1 - head) * (1 - neck) * cover, atol=1e-5)
+
+
+def test_a_dark_strip_at_the_border_does_not_go_on():
+    """The last rows are of the hair's colour, but nothing comes down to them: the photo fades out as it used to."""
+    source = pictures(311, "long")
+    whole = swapper(source, border_row(source)).plan.photos[0]
+    assert whole.fall is not None
+    photo, h = dataclasses.replace(whole, fall=None), int(whole.fall.border)
+    colours, matte = photo.foreground[:h].copy(), np.full_like(photo.alpha[:h], 255)
+    ruler = FaceRuler.of(photo.points)
+    heights = ruler.heights(h, matte.shape[1])
+    colours[heights < 0.3] = (150, 100, 80)
+    colours[-3:] = 10
+    strip = continued(dataclasses.replace(photo, foreground=colours, alpha=matte, cut=Cut(False)), FallConfig())
+    assert strip.fall is None and strip.alpha.shape == matte.shape
+    assert strip.alpha[-1].max() == 0 and (strip.alpha[h // 2] == 255).all()
 
 
 def test_hair_hangs_down_however_the_head_is_tilted():

@@ -23,6 +23,24 @@ from gswap.swap.embedded.regions import LOG_FLOOR, hair_likeness
 
 SOLID = 128
 """Matte level from which a pixel is head."""
+STRAND, CLUMP, LOCK = 0.006, 0.02, 0.05
+"""Sizes of single strands, of what sticks together and of what ends together, face widths."""
+SETTLES = 0.1
+"""Way on which the last rows' own strands give way to the band's, face widths."""
+CALM = 0.6
+"""Share of noise of variance 1 that is kept, so that hardly any is clipped at 1."""
+FRINGE = (2.2, 0.8, 0.5)
+"""Matte of the strands below a soft outline: gain, what is taken off, and by how much strands differ."""
+STUB = 0.15
+"""How far the photo's neck goes on, face widths."""
+MOSTLY_HAIR = 0.3
+"""Share of hair from which a column has the hair's colour alone."""
+SIDEWAYS = (1.0, -1.6, 2.3, -0.7)
+"""How far aside the texture is taken from one length of it to the next: no two are neighbours."""
+BEHIND = 0.8
+"""Contrast of the strands behind the neck."""
+SPAN_EDGE, CHEEK_EDGE = 0.03, 0.1
+"""Soft edges of the hair behind the neck, beside and above, face widths."""
 
 
 def continued(photo: ReadyPhoto, cfg: FallConfig) -> ReadyPhoto:
@@ -30,8 +48,8 @@ def continued(photo: ReadyPhoto, cfg: FallConfig) -> ReadyPhoto:
     if photo.cut is None:
         return photo
     border = _Border.of(photo, cfg)
-    if not border.hair.any():
-        return photo
+    if border is None:
+        return replace(photo, alpha=_fading(photo, np.zeros(photo.alpha.shape, np.float32)))
     h = len(photo.alpha)
     length, chin = cfg.least_length, photo.points[CHIN, 1]
     if not photo.cut.over_clothes:
@@ -49,12 +67,16 @@ def continued(photo: ReadyPhoto, cfg: FallConfig) -> ReadyPhoto:
 
 
 def _without_clothes(photo: ReadyPhoto, cfg: FallConfig) -> UInt8[np.ndarray, "h w"]:
-    """The matte, all but the hair fading out at the border, as it does in photos whose hair is not cut."""
+    """The matte, all but the hair fading out at the border."""
+    hair = blur(hair_likeness(photo.foreground, photo.alpha, photo.points), cfg.last * photo.face_width / 2)
+    return _fading(photo, np.clip(2 * hair, 0, 1))  # strands of another colour stay
+
+
+def _fading(photo: ReadyPhoto, kept: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+    """The matte fading out at the border as that of long hair does, but what is ``kept``."""
     h = len(photo.alpha)
     fade = np.clip((h - 1 - np.arange(h, dtype=np.float32)) / (HAIR_EDGE_FADE * h), 0, 1)[:, None]
-    hair = blur(hair_likeness(photo.foreground, photo.alpha, photo.points), cfg.last * photo.face_width / 2)
-    hair = np.clip(2 * hair, 0, 1)  # strands of another colour stay
-    return _mask(photo.alpha.astype(np.float32) / 255 * (hair + (1 - hair) * fade))
+    return _mask(photo.alpha.astype(np.float32) / 255 * (kept + (1 - kept) * fade))
 
 
 @dataclass(frozen=True)
@@ -81,8 +103,8 @@ class _Border:
     """Column of the chin."""
 
     @classmethod
-    def of(cls, photo: ReadyPhoto, cfg: FallConfig) -> _Border:
-        """Look at the last band of a photo."""
+    def of(cls, photo: ReadyPhoto, cfg: FallConfig) -> _Border | None:
+        """Look at the last band of a photo; ``None`` where no column of hair comes down through it."""
         fw, h = photo.face_width, len(photo.alpha)
         band = min(max(round(cfg.band * fw), 4), h)
         alpha = photo.alpha[h - band :].astype(np.float32) / 255
@@ -95,6 +117,8 @@ class _Border:
         share /= np.maximum(blur((alpha[-last:] > 0.5).mean(0).astype(np.float32)[None], 0.01 * fw)[0], 1e-3)
         falls = likely.mean(0) > cfg.falls
         hair = _runs((share > 0.5) & falls & (alpha[-last:].mean(0) > 0.3), cfg.narrowest * fw)
+        if not (solid.mean(0) * hair > MOSTLY_HAIR).any():
+            return None
         weight = solid.mean(0) * hair
         seen = (logs[-last:] * solid[..., None]).sum(0) / solid.sum(0)[:, None]
         low = _known(seen, weight, cfg.lock * fw)
@@ -186,16 +210,16 @@ class _Curtain:
         """How far each strand keeps up with the others, -1 to 1, changing slowly along it."""
         rng = np.random.default_rng(0)
         w = len(self.border.hair)
-        rows = (_noise_row(rng, (2, w), 0.006 * self.fw) + _noise_row(rng, (2, w), 0.02 * self.fw)) / 2**0.5
+        rows = (_noise_row(rng, (2, w), STRAND * self.fw) + _noise_row(rng, (2, w), CLUMP * self.fw)) / 2**0.5
         turn = self.down / (0.5 * self.fw) * np.pi / 2
         mixed = np.cos(turn) * _row(rows[0], self.start) + np.sin(turn) * _row(rows[1], self.start)
-        return np.clip(0.6 * mixed, -1, 1)
+        return np.clip(CALM * mixed, -1, 1)
 
     def _tips(self) -> Float[np.ndarray, "r w"]:
         """1 along the strands, falling to 0 at their ends, which differ."""
         rng = np.random.default_rng(1)
-        lock = _noise_row(rng, (1, len(self.border.hair)), 0.05 * self.fw)[0]
-        reach = 1 - self.cfg.uneven * (0.5 + 0.5 * np.clip(0.6 * lock, -1, 1))
+        lock = _noise_row(rng, (1, len(self.border.hair)), LOCK * self.fw)[0]
+        reach = 1 - self.cfg.uneven * (0.5 + 0.5 * np.clip(CALM * lock, -1, 1))
         gone = self.down / self.rows / _row(reach, self.start)
         left = np.clip((1 - gone) / self.cfg.thins, 0, 1)
         return np.clip(1.6 * left - 0.6 * (0.5 + 0.5 * self.noise), 0, 1)
@@ -208,7 +232,7 @@ class _Curtain:
         for k in range(int(np.ceil(self.rows / period)) + 1):
             along = self.down / period - k + 0.5  # 0 to 1.5, the first half over the one before
             weight = np.clip(np.minimum(along / 0.5, (1.5 - along) / 0.5), 0, 1)[..., None].astype(np.float32)
-            aside = self.cfg.aside * self.fw * (1, -1.6, 2.3, -0.7)[k % 4]
+            aside = self.cfg.aside * self.fw * SIDEWAYS[k % len(SIDEWAYS)]
             y = np.broadcast_to(along / 1.5 * (len(band) - 1), columns.shape).astype(np.float32)
             part = cv2.remap(band, (columns + np.float32(aside)).astype(np.float32), y, cv2.INTER_LINEAR)
             total += weight * part
@@ -218,23 +242,23 @@ class _Curtain:
     def front(self, neck: bool) -> tuple[UInt8[np.ndarray, "r w 3"], UInt8[np.ndarray, "r w"]]:
         """What lies in front of the neck: the hair, and a little of the photo's neck, which is cut like the rest."""
         border, fw = self.border, self.fw
-        onset = (1 - np.exp(-self.down / (0.1 * fw)))[..., None]
+        onset = (1 - np.exp(-self.down / (SETTLES * fw)))[..., None]
         hair = _row(border.low, self.start) + (1 - onset) * _row(border.fine, self.start)
         hair = hair + onset * self._strands(self.start)
         shade = self.cfg.shade ** np.clip(self.down / (self.cfg.shaded * fw), 0, 1)
-        share = np.clip(_row(border.share, self.start) / 0.3, 0, 1)
+        share = np.clip(_row(border.share, self.start) / MOSTLY_HAIR, 0, 1)
         colour = hair * share[..., None] + border.skin[None] * (1 - share[..., None])
         matte = _row(border.matte * border.share, self.start)
-        ragged = np.clip(2.2 * matte - 0.8 - 0.5 * self.noise, 0, 1)
+        ragged = np.clip(FRINGE[0] * matte - FRINGE[1] - FRINGE[2] * self.noise, 0, 1)
         alpha = (matte + onset[..., 0] * (ragged - matte)) * self.tips
-        skin = neck * border.matte[None] * (1 - border.share[None]) * np.clip(1 - self.down / (0.15 * fw), 0, 1)
+        skin = neck * border.matte[None] * (1 - border.share[None]) * np.clip(1 - self.down / (STUB * fw), 0, 1)
         return _levels(colour, shade[..., None]), _mask(np.maximum(alpha, skin * (1 - share)))
 
     def back(self) -> tuple[UInt8[np.ndarray, "r w 3"], UInt8[np.ndarray, "r w"]]:
         """What lies behind the neck: hair in its shadow, from the hair of one side to that of the other."""
         hidden = _row(self._span(), self.start)
         smooth, shade = self._shadowed()
-        colour = _row(smooth, self.start) + 0.8 * self._strands(self._folded(self.start))
+        colour = _row(smooth, self.start) + BEHIND * self._strands(self._folded(self.start))
         return _levels(colour, _row(shade, self.start)[..., None]), _mask(hidden * self.tips)
 
     def back_above(self, photo: ReadyPhoto) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
@@ -246,13 +270,15 @@ class _Curtain:
         inside = cv2.erode(np.pad(outline.astype(np.uint8), ((0, 0), (1, 1))), inset)[:, 1:-1].astype(np.float32)
         rows = np.arange(h, dtype=np.float32)[:, None]
         begins = photo.points[CHIN, 1] - self.cfg.cheek * self.fw
-        fades = np.clip((rows - begins) / (0.1 * self.fw), 0, 1)
+        fades = np.clip((rows - begins) / (CHEEK_EDGE * self.fw), 0, 1)
         upwards = self.border.strands[::-1]
         tiles = np.concatenate([upwards] * (h // len(upwards) + 1))[:h][::-1]
         columns = np.arange(w, dtype=np.float32)[None].repeat(h, 0)
         fine = cv2.remap(tiles, self._folded(columns), rows.repeat(w, 1), cv2.INTER_LINEAR)
         smooth, shade = self._shadowed()
-        return _levels(smooth[None] + 0.8 * fine, shade[None, :, None]), _mask(blur(inside * self._span(), 1.0) * fades)
+        return _levels(smooth[None] + BEHIND * fine, shade[None, :, None]), _mask(
+            blur(inside * self._span(), 1.0) * fades
+        )
 
     def _span(self) -> Float[np.ndarray, "w"]:
         """Columns between the hair of both sides, or between that of one side and the chin."""
@@ -260,7 +286,7 @@ class _Curtain:
         inset = self.cfg.inset * self.fw
         left, right = min(hair[0] + inset, chin), max(hair[-1] - inset, chin)
         x = np.arange(len(self.border.hair), dtype=np.float32)
-        return np.clip(np.minimum(x - left, right - x) / (0.03 * self.fw) + 0.5, 0, 1).astype(np.float32)
+        return np.clip(np.minimum(x - left, right - x) / (SPAN_EDGE * self.fw) + 0.5, 0, 1).astype(np.float32)
 
     def _shadowed(self) -> tuple[Float[np.ndarray, "w 3"], Float[np.ndarray, "w"]]:
         """Log colours behind the neck: those of the hair on both sides; and their share, less away from it."""
