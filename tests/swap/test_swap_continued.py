@@ -21,7 +21,7 @@ from gswap.people.scene import make_scene
 from gswap.swap.config import FallConfig, SwapConfig
 from gswap.swap.embedded.continued import continued
 from gswap.swap.embedded.densemap import _hang
-from gswap.swap.embedded.falling import with_back
+from gswap.swap.embedded.falling import _swept, with_back
 from gswap.swap.embedded.photos import Cut
 from gswap.swap.embedded.regions import FaceRuler, extend_nearest
 from gswap.swap.embedded.swapper import EmbeddedSwapper
@@ -195,6 +195,17 @@ def test_a_dark_strip_at_the_border_does_not_go_on():
     strip = continued(dataclasses.replace(photo, foreground=colours, alpha=matte, cut=Cut(False)), FallConfig())
     assert strip.fall is None and strip.alpha.shape == matte.shape
     assert strip.alpha[-1].max() == 0 and (strip.alpha[h // 2] == 255).all()
+
+
+def test_hair_goes_back_behind_the_neck_and_stays_beside_it():
+    neck = np.zeros((120, 120), np.float32)
+    neck[:, 40:80] = 1
+    below = np.broadcast_to((np.arange(120, dtype=np.float32)[:, None] - 30) / 100, neck.shape)
+    hidden = _swept(below, neck, 100.0)
+    assert hidden[:30].max() == 0  # the photo's own
+    assert hidden[:, :38].max() < 0.1 and hidden[:, 82:].max() < 0.1
+    assert hidden[60:, 46:74].min() == 1
+    assert hidden[36, 44] == 0 and hidden[60, 44] > 0.9
 
 
 def test_hair_hangs_down_however_the_head_is_tilted():

@@ -203,8 +203,8 @@ class FallConfig:
     """How far behind the outer hair the hair behind the neck begins, fw."""
     cheek: float = 0.4
     """How far over the chin it begins, fw."""
-    dives: float = 0.3
-    """Rows over the border in which hair goes over to lying behind the clothes, fw."""
+    dives: tuple[float, float] = (0.2, 0.05)
+    """Distances over the border from which hair begins to lie behind the clothes, and does, fw."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,14 @@ from gswap.swap.embedded.photos import ReadyPhoto
 from gswap.swap.embedded.regions import FaceRuler, Points2, oval_mask
 from gswap.swap.embedded.warped import Warped, look_up, mix
 
-CLOTHED = (0.25, 0.6)
-"""Share of clothes in a pixel from which they begin to hide what is behind them, and do."""
+CLOTHED = (0.5, 0.95)
+"""Share of clothes in a pixel from which they begin to hide what is behind them, and do: their rims have the old
+background in them."""
 JAW = (0.02, 0.08)
 """Distances from the face between which hair begins to go behind the clothes, face heights: the jaw does not."""
+SWEEP, SWEEP_EDGE = (0.15, 0.2), 0.03
+"""How far hair lies over the neck's sides at the border, and how far below it lies behind them; and its edge there,
+face widths."""
 SLIVER = 0.05
 """Clothes narrower than this do not come before the hair, face widths."""
 SOFT = 2.0
@@ -33,6 +37,10 @@ class Fallen:
     """1 where the head's picture is below its photo's border."""
     dives: Float[np.ndarray, "h w"]
     """1 where the hair lies behind the clothes, if they reach there; 0 where before."""
+    below: Float[np.ndarray, "h w"]
+    """How far below the border, face widths."""
+    behind: float
+    """Share of the photos whose hair goes behind neck and clothes."""
     back: Float[np.ndarray, "h w 3"]
     """Hair behind the neck."""
     cover: Float[np.ndarray, "h w"]
@@ -49,8 +57,8 @@ def falling(pieces: list[tuple[float, ReadyPhoto, Float[np.ndarray, "h w 2"]]], 
     if all(photo.fall is None for _, photo, _ in pieces):
         return None
     h, w = pieces[0][2].shape[:2]
-    grown, dives = (np.zeros((h // HALF, w // HALF), np.float32) for _ in range(2))
-    backs = []
+    grown, dives, lower = (np.zeros((h // HALF, w // HALF), np.float32) for _ in range(3))
+    backs, behind = [], 0.0
     for share, photo, mapping in pieces:
         fall = photo.fall
         if fall is None:
@@ -59,11 +67,15 @@ def falling(pieces: list[tuple[float, ReadyPhoto, Float[np.ndarray, "h w 2"]]], 
         below = mapping[::HALF, ::HALF, 1] - np.float32(fall.border)
         grown += np.float32(share) * np.clip(below / SOFT + 0.5, 0, 1)
         if not fall.over_clothes:
-            dives += np.float32(share) * np.clip(1 + below / (cfg.dives * photo.face_width), 0, 1)
+            below /= np.float32(photo.face_width)
+            dives += np.float32(share) * np.clip((below + cfg.dives[0]) / (cfg.dives[0] - cfg.dives[1]), 0, 1)
+            lower += np.float32(share) * below
+            behind += share
         matte = look_up(fall.back_alpha, mapping, cv2.INTER_LINEAR)
         backs.append((share, Warped(look_up(fall.back, mapping, cv2.INTER_LINEAR), matte)))
-    grown, dives = (cv2.resize(field, (w, h), interpolation=cv2.INTER_LINEAR) for field in (grown, dives))
-    return Fallen(grown, dives, *mix(backs))
+    fields = grown, dives, lower / max(behind, 1e-6)
+    grown, dives, lower = (cv2.resize(field, (w, h), interpolation=cv2.INTER_LINEAR) for field in fields)
+    return Fallen(grown, dives, lower, behind, *mix(backs))
 
 
 def hidden_by(cover: Float[np.ndarray, "h w"], torso: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
@@ -71,15 +83,20 @@ def hidden_by(cover: Float[np.ndarray, "h w"], torso: Float[np.ndarray, "h w"]) 
     return cover * (1 - _clothed(torso))
 
 
-def behind_clothes(
-    alpha: Float[np.ndarray, "h w"], fallen: Fallen, torso: Float[np.ndarray, "h w"], points: Points2
+def behind_body(
+    alpha: Float[np.ndarray, "h w"],
+    fallen: Fallen,
+    torso: Float[np.ndarray, "h w"],
+    neck: Float[np.ndarray, "h w"],
+    points: Points2,
 ) -> Float[np.ndarray, "h w"]:
-    """The head's matte, its hair behind the clothes near and below the photo's border.
+    """The head's matte, its hair behind the clothes near and below the photo's border, and swept back behind the neck.
 
     Args:
         alpha: Of the head.
         fallen: Where its hair goes.
         torso: Where the target wears something, [0, 1].
+        neck: The new neck's matte.
         points: Landmarks of the new head.
     """
     h, w = alpha.shape
@@ -87,7 +104,21 @@ def behind_clothes(
     distance = cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5)
     reach = distance * np.float32(HALF / FaceRuler.of(points).height)
     off = cv2.resize(np.clip((reach - JAW[0]) / (JAW[1] - JAW[0]), 0, 1), (w, h), interpolation=cv2.INTER_LINEAR)
-    return alpha * (1 - fallen.dives * off * _clothed(torso * _broad(torso, FaceRuler.of(points).width)))
+    width = FaceRuler.of(points).width
+    shown = 1 - fallen.dives * off * _clothed(torso * _broad(torso, width))
+    return alpha * shown * (1 - np.float32(fallen.behind) * _swept(fallen.below, neck, width))
+
+
+def _swept(
+    below: Float[np.ndarray, "h w"], neck: Float[np.ndarray, "h w"], face_width: float
+) -> Float[np.ndarray, "h w"]:
+    """1 where the neck is before the hair: below the border ever more of it, from its middle to its sides."""
+    h, w = neck.shape
+    small = cv2.resize(neck, (w // HALF, h // HALF), interpolation=cv2.INTER_AREA)
+    inside = cv2.distanceTransform((small > 0.5).astype(np.uint8), cv2.DIST_L2, 5) * np.float32(HALF / face_width)
+    inside = cv2.resize(inside, (w, h), interpolation=cv2.INTER_LINEAR)
+    left = SWEEP[0] * np.maximum(1 - below / SWEEP[1], 0)
+    return np.clip((inside - left) / SWEEP_EDGE, 0, 1) * np.clip(below / SWEEP_EDGE, 0, 1)
 
 
 def _broad(torso: Float[np.ndarray, "h w"], face_width: float) -> Float[np.ndarray, "h w"]:

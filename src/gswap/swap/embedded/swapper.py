@@ -29,7 +29,7 @@ from gswap.swap.embedded.densemap import (
     photo_points,
 )
 from gswap.swap.embedded.eyes import eyeballs, shut_lids
-from gswap.swap.embedded.falling import Fallen, behind_clothes, falling, hidden_by, with_back
+from gswap.swap.embedded.falling import Fallen, behind_body, falling, hidden_by, with_back
 from gswap.swap.embedded.neck import build_neck
 from gswap.swap.embedded.plan import Inputs, Plan, make_plan
 from gswap.swap.embedded.regions import MOUTH_HULL, Points2, bounds_of, eyes_mask, mouth_mask, oval_mask, skin_mask
@@ -154,14 +154,15 @@ class EmbeddedSwapper:
         skins = _skins(stage, head)
         light = self._light(stage, head, skins)
         colour = light(head.colour)
-        new_head = (colour, head.alpha, skins[1], geometry.points)
+        seen = head.alpha if grown is None else head.alpha * (1 - grown)  # a guess says nothing about the neck's sides
+        new_head = (colour, seen, skins[1], geometry.points)
         neck = build_neck(stage.scene, stage.covered, points_b, new_head, skins[0], torso)
         head_alpha, neck_alpha = head.alpha, neck.alpha
         keep = kept_torso(stage.person, stage.head, points_b, self.target.long_hair) * (1 - neck.beyond)
         if head.fallen is not None:
             body = np.maximum(torso, keep)
             clothes = np.maximum(torso, keep * (1 - neck.alpha))  # the target's neck mask may reach over its collar
-            head_alpha = behind_clothes(head_alpha, head.fallen, clothes, geometry.points)
+            head_alpha = behind_body(head_alpha, head.fallen, clothes, neck.alpha, geometry.points)
             back = light(head.fallen.back), hidden_by(head.fallen.cover, body)
             colour, head_alpha, neck_alpha, share = with_back(colour, head_alpha, neck_alpha, back)
             head.guessed = np.maximum(np.maximum(head.guessed, head.fallen.grown), share)
