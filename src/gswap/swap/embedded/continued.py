@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from gswap.foundation.imaging import blur
-from gswap.foundation.landmarks import CHIN
+from gswap.foundation.landmarks import CHIN, face_height
 from gswap.swap.config import FallConfig
-from gswap.swap.embedded.photos import HAIR_EDGE_FADE, Fall, ReadyPhoto
+from gswap.swap.embedded.photos import HAIR_EDGE_FADE, HEAD_BOX, Fall, ReadyPhoto
 from gswap.swap.embedded.regions import LOG_FLOOR, hair_likeness
 
 SOLID = 128
@@ -31,6 +31,8 @@ CALM = 0.6
 """Share of noise of variance 1 that is kept, so that hardly any is clipped at 1."""
 FRINGE = (2.2, 0.8, 0.5)
 """Matte of the strands below a soft outline: gain, what is taken off, and by how much strands differ."""
+LEAST = 0.1
+"""Hair goes on at least this far, face widths: room for its tips."""
 STUB = 0.15
 """How far the photo's neck goes on, face widths."""
 MOSTLY_HAIR = 0.3
@@ -51,10 +53,7 @@ def continued(photo: ReadyPhoto, cfg: FallConfig) -> ReadyPhoto:
     if border is None:
         return replace(photo, alpha=_fading(photo, np.zeros(photo.alpha.shape, np.float32)))
     h = len(photo.alpha)
-    length, chin = cfg.least_length, photo.points[CHIN, 1]
-    if not photo.cut.over_clothes:
-        length = max(length, (chin - h) / photo.face_width + cfg.below_chin)
-    fall = _Curtain(border, photo.face_width, max(round(length * photo.face_width), 1), cfg)
+    fall = _Curtain(border, photo.face_width, _rows(photo, cfg), cfg)
     front, alpha = fall.front(neck=not photo.cut.over_clothes)
     back, cover = fall.back()
     back_above, cover_above = fall.back_above(photo)
@@ -64,6 +63,16 @@ def continued(photo: ReadyPhoto, cfg: FallConfig) -> ReadyPhoto:
         alpha=np.vstack([_without_clothes(photo, cfg) if photo.cut.over_clothes else photo.alpha, alpha]),
         fall=Fall(float(h), photo.cut.over_clothes, np.vstack([back_above, back]), np.vstack([cover_above, cover])),
     )
+
+
+def _rows(photo: ReadyPhoto, cfg: FallConfig) -> int:
+    """How long hair is below the border, pixels; no further down than heads are looked at."""
+    points, fw, h = photo.points, photo.face_width, len(photo.alpha)
+    length = cfg.least_length
+    if photo.cut is not None and not photo.cut.over_clothes:
+        length = max(length, (points[CHIN, 1] - h) / fw + cfg.below_chin)
+    room = (points[:468, 1].max() + HEAD_BOX[2] * float(face_height(points)) - h) / fw
+    return max(round(max(min(length, room), LEAST) * fw), 1)
 
 
 def _without_clothes(photo: ReadyPhoto, cfg: FallConfig) -> UInt8[np.ndarray, "h w"]:
