@@ -15,9 +15,9 @@ from gswap.swap.embedded.photos import ReadyPhoto
 from gswap.swap.embedded.regions import FaceRuler, Points2, oval_mask
 from gswap.swap.embedded.warped import Warped, look_up, mix
 
-CLOTHED = (0.5, 0.95)
-"""Share of clothes in a pixel from which they begin to hide what is behind them, and do: their rims have the old
-background in them."""
+CLOTHED = (0.25, 0.6)
+"""Share of clothes in a pixel from which they begin to hide what is behind them, and do: the fit judges no matte over
+more clothes than about that."""
 JAW = (0.02, 0.08)
 """Distances from the face between which hair begins to go behind the clothes, face heights: the jaw does not."""
 SWEEP, SWEEP_EDGE = (0.15, 0.2), 0.03
