@@ -7,8 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from gswap.foundation.landmarks import CHIN
 from gswap.foundation.store import read_face_track
+from gswap.foundation.types import FaceTrack
 from gswap.media.write import encode_rgb
+from gswap.people.motion import MotionConfig, make_motion
+from gswap.people.person import make_person
+from gswap.people.render import render
+from gswap.people.scene import make_scene
 from gswap.pipeline import check
 from gswap.pipeline.observer import StepObserver
 
@@ -35,3 +41,16 @@ def test_few_frames_are_held_and_a_face_without_features_is_a_problem(finished, 
     report = check.check_input(done.sources[0], clip, None, StepObserver())
     assert not report.fit and len(report.problems) == 1 and "features" in report.problems[0]
     assert 0 < held[0] <= check.PROBE_FRAMES
+
+
+@pytest.mark.parametrize(("style", "seed", "ends_at_the_chin", "cut"), [("long", 311, True, 1), ("bob", 241, False, 0)])
+def test_photos_that_cut_the_hair_are_counted(style, seed, ends_at_the_chin, cut):
+    motion, scene = make_motion(seed, 1, config=MotionConfig(yaw=5)), make_scene(seed, head_fraction=0.42)
+    frame = render(make_person(seed, style=style), motion[0], scene, 256)
+    rows = round(frame.landmarks[CHIN, 1]) + 4 if ends_at_the_chin else 256
+    marks = np.column_stack([frame.landmarks, np.zeros(478)])[None]
+    one, nothing = np.ones(1, bool), np.zeros(1, bool)
+    faces = FaceTrack(
+        marks, one, np.ones(1), nothing, nothing, np.zeros((1, 2, 3)), np.zeros((1, 128)), np.zeros(1), (256, rows)
+    )
+    assert check._cut_hair([np.ascontiguousarray(frame.rgb[:rows])], faces) == cut

@@ -21,7 +21,7 @@ from gswap.foundation.landmarks import (
     mouth_gap,
 )
 from gswap.foundation.types import Shot, Window
-from gswap.swap.config import MapConfig, RetargetConfig
+from gswap.swap.config import FallConfig, MapConfig, RetargetConfig
 from gswap.swap.embedded.compose import GRID, Crop, stack, to_image8, to_mask
 from gswap.swap.embedded.densemap import build_geometry, coarse_map, detailed, hair_shell
 from gswap.swap.embedded.lift import landmark_points, leaders, lift, smooth_in_shots, valid_runs
@@ -269,7 +269,7 @@ def test_gaze_is_the_targets(model, clip, people):
 def test_the_map_of_a_picture_onto_itself_is_the_identity(model, clip):
     scene = clip.pick([0])
     person = lift(scene.faces, scene.body, model)
-    photos = ready_photos(scene.photos(), person, 1e9)
+    photos = ready_photos(scene.photos(), person, 1e9, FallConfig())
     cfg = MapConfig()
     shell = hair_shell(_skull(model, scene.body.shape), person, photos, cfg)
     pose = person.rotation[0], person.translation[0]

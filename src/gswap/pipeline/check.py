@@ -6,15 +6,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from gswap.foundation.errors import GswapError, InputError
 from gswap.foundation.landmarks import head_angles, mouth_gap
-from gswap.foundation.types import FaceTrack, Shot
+from gswap.foundation.types import FaceTrack, RgbImage, Shot
 from gswap.media.probe import probe
 from gswap.media.read import VideoReader, sample_frames
 from gswap.media.scenes import ShotDetector
 from gswap.media.stills import load_photo
+from gswap.perception.adapters.mediapipe import MediaPipeMatte
 from gswap.perception.clip import choose_person, find_people, follow
 from gswap.perception.config import PerceptionConfig
 from gswap.perception.photos import perceive_photos, pick_photos
@@ -23,6 +25,9 @@ from gswap.pipeline.observer import StepObserver
 from gswap.pipeline.preflight import disk_need
 from gswap.pipeline.steps import ingest
 from gswap.pipeline.steps.perceive import person_choice
+from gswap.segmentation.person import person_around
+from gswap.swap.config import FallConfig
+from gswap.swap.embedded.photos import hair_is_cut
 
 PROBE_FRAMES = 60
 """Frames of the clip that are looked at, at most: they are all held in memory."""
@@ -31,6 +36,8 @@ SECONDS_PER_FRAME = 1.6
 FIT_SECONDS = 340.0
 MEMORY_MB = 2500
 """Peak memory of a swap."""
+HAIR_FACE = 240.0
+"""Width of a face at which its hair is looked at, pixels."""
 YAW_REACH = 25.0
 """Degrees from the nearest photo beyond which the head is guessed."""
 
@@ -90,10 +97,27 @@ def _photos(
     for name, focus in zip(names, faces.sharpness, strict=True):
         if focus < cfg.soft_sharpness:
             warnings.append(f"Photo {name} is a little soft (focus {focus:.1f}).")
+    cut = _cut_hair(images, faces)
+    if cut:
+        warnings.append(f"The lower border of {cut} of {len(images)} photos cuts the hair: it goes on by guess.")
     width = np.ptp(faces.landmarks[:, :468, 0], axis=1)
     if width.max() < 120:
         warnings.append(f"The largest face in the photos is only {width.max():.0f} px wide.")
     return faces
+
+
+def _cut_hair(images: list[RgbImage], faces: FaceTrack) -> int:
+    """How many photos end in hair."""
+    count = 0
+    with MediaPipeMatte() as matte:
+        for image, marks in zip(images, faces.landmarks, strict=True):
+            scale = min(1.0, HAIR_FACE / float(np.ptp(marks[:468, 0])))
+            size = round(image.shape[1] * scale), round(image.shape[0] * scale)
+            small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            points = marks[:, :2] * (np.array(size) / (image.shape[1], image.shape[0]))
+            person = cv2.resize(person_around(image, marks, matte), size, interpolation=cv2.INTER_AREA)
+            count += hair_is_cut(small, person, points, FallConfig())
+    return count
 
 
 def _clip(job: Job, settings: Settings, facts: list[str], warnings: list[str], observer: StepObserver) -> FaceTrack:

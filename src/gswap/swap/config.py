@@ -154,6 +154,64 @@ class TrimConfig:
 
 
 @dataclass(frozen=True)
+class FallConfig:
+    """How long hair goes on below a photo's lower border that cuts it."""
+
+    widest: float = 0.1
+    """Hair at the border that is narrower than this, in all, does not go on, fw."""
+    narrowest: float = 0.04
+    """Runs of hair, and gaps between them, narrower than this are none, fw."""
+    clothes: float = 0.15
+    """Share of the person at the border that is clothes, from which the hair lies on them."""
+    last: float = 0.03
+    """Rows over the border that give its colours and matte, fw."""
+    band: float = 0.25
+    """Rows over the border that give the direction and the texture of the strands, fw: below most earrings."""
+    mixed: float = 0.008
+    """Pixels this close to skin or background have their colours in them, fw."""
+    falls: float = 0.3
+    """Share of that band that is hair in a column whose hair goes on: the chin's shadow has hardly any over it."""
+    lock: float = 0.025
+    """Gaussian that separates strands from the hair's colour, fw."""
+    alike: float = 0.08
+    """Gaussian across the hair over which strands have one direction, fw."""
+    steepest: float = 0.4
+    """Largest slope of the strands at the border, sideways per downwards."""
+    straightens: float = 0.25
+    """Way on which strands turn downwards (to 1/e), fw."""
+    wave: float = 0.015
+    """How far the hair sways sideways on its way down, fw."""
+    wave_length: float = 0.7
+    """Length of such a wave, fw."""
+    below_chin: float = 1.1
+    """Where hair behind the clothes ends, below the chin, fw: lower than most shoulders."""
+    least_length: float = 0.5
+    """Least length below the border, and that of hair on the clothes, fw."""
+    taper: float = 0.25
+    """How much narrower the hair is at its end."""
+    uneven: float = 0.3
+    """By which share of the length strands differ."""
+    thins: float = 0.4
+    """Share of its length on which hair thins out to its tips."""
+    stretch: float = 1.3
+    """How much longer than in the photo the texture is along the strands."""
+    aside: float = 0.04
+    """How far aside the texture is taken each time that it begins anew, fw (times up to 2.3)."""
+    shade: float = 0.8
+    """How dark the hair becomes towards neck and clothes."""
+    shaded: float = 0.6
+    """Way to there, fw."""
+    shadow: float = 0.4
+    """How dark hair is behind the neck."""
+    inset: float = 0.04
+    """How far behind the outer hair the hair behind the neck begins, fw."""
+    cheek: float = 0.4
+    """How far over the chin it begins, fw."""
+    dives: tuple[float, float] = (0.2, 0.05)
+    """Distances over the border from which hair begins to lie behind the clothes, and does, fw."""
+
+
+@dataclass(frozen=True)
 class SwapConfig:
     """The embedded image head swapper (III-B without weights)."""
 
@@ -173,3 +231,4 @@ class SwapConfig:
     map: MapConfig = field(default_factory=MapConfig)
     relight: RelightConfig = field(default_factory=RelightConfig)
     trim: TrimConfig = field(default_factory=TrimConfig)
+    fall: FallConfig = field(default_factory=FallConfig)

@@ -28,6 +28,9 @@ SEAM = 5
 """Width of the seam between face mesh and rigid head over which the map is smoothed, pixels."""
 RIM = 0.35
 """How far inside the skull's outline a vertex still learns from the hair's, as a share of the outline's radius."""
+STEEPEST_LEAN, BEND = 0.6, 0.15
+"""Long hair that goes on below a photo's border: up to which lean of the head (tangent) it hangs straight down, and on
+which length it turns there, face widths."""
 LIFTED_ABOVE = 0.35
 """Height over the chin from which vertices are lifted fully, face heights."""
 
@@ -56,13 +59,15 @@ class Geometry:
     face_width: float
     cosine: Float[np.ndarray, "h2 w2"]
     """How squarely the head's surface faces the camera, half resolution."""
+    down: Float[np.ndarray, "3"]
+    """The picture's downward direction in the target's head frame."""
 
     def crop(self, box: tuple[int, int, int, int]) -> Geometry:
         """The part inside ``(x0, y0, x1, y1)``, all even."""
         x0, y0, x1, y1 = box
         full, half = np.s_[y0:y1, x0:x1], np.s_[y0 // HALF : y1 // HALF, x0 // HALF : x1 // HALF]
         face = Fragments(self.face.face[full], self.face.bary[full], self.face.depth[full])
-        return Geometry(self.points - [x0, y0], face, self.head[half], self.face_width, self.cosine[half])
+        return Geometry(self.points - [x0, y0], face, self.head[half], self.face_width, self.cosine[half], self.down)
 
     @cached_property
     def seen(self) -> Bool[np.ndarray, "h w"]:
@@ -156,7 +161,7 @@ def build_geometry(
     x = (np.arange(small.width, dtype=np.float32)[None] + np.float32(0.5 - small.cx)) / np.float32(small.focal)
     y = (np.arange(small.height, dtype=np.float32)[:, None] + np.float32(0.5 - small.cy)) / np.float32(small.focal)
     head = cv2.transform(cv2.merge([x * depth, y * depth, depth]), _affine(rotation.T, -rotation.T @ translation))
-    return Geometry(points, face, head, width, cosine)
+    return Geometry(points, face, head, width, cosine, rotation[1])
 
 
 def _affine(matrix: Float[np.ndarray, "3 3"], shift: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 4"]:
@@ -248,6 +253,8 @@ def coarse_map(
     x, y, z = cv2.split(cv2.transform(geometry.head, _affine(turn, shift)))
     focal, *middle = (np.float32(number) for number in (photo.camera.focal, photo.camera.cx, photo.camera.cy))
     rigid = cv2.merge([focal * along / z + centre for along, centre in zip((x, y), middle, strict=True)])
+    if photo.fall is not None:
+        _hang(rigid, photo.fall.border, turn @ geometry.down, photo.face_width)
     exact = _exact(geometry, aim)
     if not len(exact):
         return CoarseMap(rigid, exact)
@@ -267,6 +274,20 @@ def coarse_map(
         spread[inside] = inner
     fade = np.exp(-((distance * np.float32(HALF / (cfg.falloff * geometry.face_width))) ** 2))
     return CoarseMap(rigid + spread * cv2.merge([fade, fade]), exact)
+
+
+def _hang(field: Float[np.ndarray, "h2 w2 2"], border: float, down: Float[np.ndarray, "3"], face_width: float) -> None:
+    """Let what goes on below a photo's border hang down in the output however the head is tilted, in place.
+
+    Args:
+        field: Photo coordinates.
+        border: Row of the photo below which hair goes on.
+        down: The output's downward direction in the photo's camera.
+        face_width: In the photo, pixels.
+    """
+    lean = float(np.clip(down[0] / max(down[1], 1e-3), -STEEPEST_LEAN, STEEPEST_LEAN))
+    below = np.maximum(field[..., 1] - np.float32(border), 0)
+    field[..., 0] -= np.float32(lean) * below**2 / (below + np.float32(BEND * face_width))
 
 
 def detailed(geometry: Geometry, coarse: CoarseMap) -> Float[np.ndarray, "h w 2"]:

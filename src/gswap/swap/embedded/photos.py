@@ -11,8 +11,9 @@ from jaxtyping import Float, UInt8
 from gswap.foundation.imaging import disc, fill_polygon, largest_component
 from gswap.foundation.landmarks import LIPS_INNER, LIPS_OUTER, face_height, face_width
 from gswap.foundation.types import Camera, PhotoSet
+from gswap.swap.config import FallConfig
 from gswap.swap.embedded.lift import Lifted
-from gswap.swap.embedded.regions import LOG_FLOOR, Points2, luminance, mean_log, skin_mask
+from gswap.swap.embedded.regions import LOG_FLOOR, Points2, hair_likeness, luminance, mean_log, skin_mask
 
 HEAD_BOX = (1.4, 1.3, 1.5)
 """Kept around the face mesh: sideways in face widths; up and down in face heights."""
@@ -27,6 +28,27 @@ HAIR_EDGE_FADE = 0.08
 
 
 @dataclass(frozen=True)
+class Cut:
+    """A photo's lower border cuts its long hair."""
+
+    over_clothes: bool
+    """There the hair lies on the clothes; otherwise the photo ends above them."""
+
+
+@dataclass(frozen=True)
+class Fall:
+    """How long hair goes on below the border that cuts it: by guess. The photo's own pictures are that much longer."""
+
+    border: float
+    """Row at which the photo itself ends."""
+    over_clothes: bool
+    """The hair lies on the target's clothes; otherwise it goes behind them."""
+    back: UInt8[np.ndarray, "h w 3"]
+    """Hair behind the neck, as large as the photo with its continuation."""
+    back_alpha: UInt8[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True)
 class ReadyPhoto:
     """One photo's head at about the target's scale."""
 
@@ -36,30 +58,32 @@ class ReadyPhoto:
     points: Points2
     camera: Camera
     face_width: float
+    cut: Cut | None = None
+    fall: Fall | None = None
+    """Where it is cut, once it goes on (:func:`~gswap.swap.embedded.continued.continued`)."""
 
 
-def ready_photos(photos: PhotoSet, people: Lifted, width: float) -> list[ReadyPhoto]:
+def ready_photos(photos: PhotoSet, people: Lifted, width: float, cfg: FallConfig) -> list[ReadyPhoto]:
     """Cut every photo to the head, with faces at most ``width`` pixels wide.
 
     Args:
         photos: The photos with mattes.
         people: Their lifted landmarks.
         width: Wanted face width, pixels; smaller faces are left as they are.
+        cfg: When a photo's lower border cuts its hair.
     """
-    return [_ready(photos, people, i, width) for i in range(len(photos.rgb))]
+    return [_ready(photos, people, i, width, cfg) for i in range(len(photos.rgb))]
 
 
-def _ready(photos: PhotoSet, people: Lifted, i: int, width: float) -> ReadyPhoto:
+def _ready(photos: PhotoSet, people: Lifted, i: int, width: float, cfg: FallConfig) -> ReadyPhoto:
     points = people.image[i]
     foreground, alpha = photos.foreground[i], photos.alpha[i].astype(np.float32)
     h, w = alpha.shape
     alpha *= _one_piece(alpha)
     fw, fh = float(face_width(points)), float(face_height(points))
-    bottom = HAIR_EDGE_FADE * h if photos.long_hair else EDGE_FADE + 2
     x = np.arange(w, dtype=np.float32)
     y = np.arange(h, dtype=np.float32)
     alpha *= np.clip(np.minimum(x, w - 1 - x) / EDGE_FADE, 0, 1)[None]
-    alpha *= np.clip((h - 1 - y) / bottom, 0, 1)[:, None]
     side, up, down = HEAD_BOX
     left, top = points[:468].min(0) - np.array([side * fw, up * fh])
     right, low = points[:468].max(0) + np.array([side * fw, down * fh])
@@ -69,15 +93,44 @@ def _ready(photos: PhotoSet, people: Lifted, i: int, width: float) -> ReadyPhoto
     size = max(round((x1 - x0) * scale), 1), max(round((y1 - y0) * scale), 1)
     sx, sy = size[0] / (x1 - x0), size[1] / (y1 - y0)
     box = np.s_[y0:y1, x0:x1]
+    own, marks = _resize(foreground[box], size), (points - [x0, y0]) * [sx, sy]
+    cut = None
+    if photos.long_hair and y1 == h:
+        torso = cv2.subtract(photos.person[i], photos.head[i])[h - 1, x0:x1] >= SOLID
+        person = photos.person[i][h - 1, x0:x1] >= SOLID
+        clothes = np.count_nonzero(torso) >= cfg.clothes * max(np.count_nonzero(person), 1)
+        if hair_is_cut(own, _resize(np.round(alpha).astype(np.uint8)[box], size), marks, cfg):
+            cut = Cut(clothes)
+    if cut is None:
+        bottom = HAIR_EDGE_FADE * h if photos.long_hair else EDGE_FADE + 2
+        alpha *= np.clip((h - 1 - y) / bottom, 0, 1)[:, None]
     camera = people.cameras[i]
     focal = camera.focal * (sx + sy) / 2  # both scales differ by less than a pixel over the image
     return ReadyPhoto(
-        _resize(foreground[box], size),
+        own,
         _resize(np.round(alpha).astype(np.uint8)[box], size),
-        (points - [x0, y0]) * [sx, sy],
+        marks,
         Camera(focal, (camera.cx - x0) * sx, (camera.cy - y0) * sy, *size),
         fw * scale,
+        cut,
     )
+
+
+def hair_is_cut(
+    foreground: UInt8[np.ndarray, "h w 3"], alpha: UInt8[np.ndarray, "h w"], points: Points2, cfg: FallConfig
+) -> bool:
+    """Whether there is hair in the last rows of a picture.
+
+    Args:
+        foreground: Its colours.
+        alpha: Matte of head or person.
+        points: Landmarks.
+        cfg: How much of it counts.
+    """
+    fw = float(face_width(points))
+    rows = max(round(cfg.last * fw), 1)
+    hair = hair_likeness(foreground, alpha, points)[-rows:] * (alpha[-rows:] >= SOLID)
+    return bool(np.count_nonzero(hair.mean(0) > 0.5) >= cfg.widest * fw)
 
 
 def _one_piece(alpha: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:

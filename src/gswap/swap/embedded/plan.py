@@ -14,6 +14,7 @@ from gswap.foundation.protocols import BodyModel
 from gswap.foundation.types import BodyShape, BodyTrack, FaceTrack, PhotoSet, Shot, TargetSet
 from gswap.swap.config import RelightConfig, SwapConfig
 from gswap.swap.embedded.colouring import coloured
+from gswap.swap.embedded.continued import continued
 from gswap.swap.embedded.densemap import hair_shell
 from gswap.swap.embedded.eyes import Eyeball, take_apart
 from gswap.swap.embedded.lift import Lifted, leaders, lift, smooth_in_shots, valid_runs
@@ -39,6 +40,9 @@ APART = 1000.0
 SHOWS_TEETH = 0.1
 """Share of a photo's mouth interior that is teeth, from which its teeth can be used."""
 COLOUR_ADVICE = "add a photo in colour (the photos have none: the colour of skin, lips, eyes and hair is a guess)"
+HAIR_ADVICE = (
+    "add photos that show where the hair ends (the lower border of {} of {} photos cuts it; it goes on by guess)"
+)
 SHUT_EYE = 0.5
 """Lid opening relative to the neutral below which an eye counts as shut."""
 
@@ -114,7 +118,8 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
     mirrored = np.arange(len(everybody.valid)) >= len(numbers)
     width = cfg.map.photo_margin * float(np.nanmax(face_width(frames.image)))
     skull = _skull(inputs.model, inputs.photo_body.shape)
-    outlines = _outlines(skull, people, ready_photos(images, people, width), mirrored, cfg)
+    given = ready_photos(images, people, width, cfg.fall)
+    outlines = _outlines(skull, people, given, mirrored, cfg)
     looks = (_look_of_frames(inputs.target, frames, local, runs), _look_of_photos(pictures, everybody))
     views = Views(view_angles(everybody, frames, to_target), mirrored, outlines.leaks)
     choice = choose(posed.local, to_target(everybody.local), neutral, views, looks, runs, cfg.select)
@@ -125,11 +130,11 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
     complexion = _complexion(inputs.target, frames)
     light = for_light(cfg.relight, light_hardness(_sampled(inputs.target, frames), cfg.relight))
     usual = None if outlines.usual is None else outlines.usual[kept]
-    ready = ready_photos(pictures, everybody, width)
+    ready = ready_photos(pictures, everybody, width, cfg.fall)
     ready = without_leaks(ready, Reach.of_all(skull, everybody, ready), usual)
     ready, grey, guess = coloured(ready, complexion)
     main = int(np.bincount(choice.base[frames.valid].argmax(1), minlength=len(ready)).argmax())
-    photos = tuple(equalise(ready, main))
+    photos = tuple(continued(photo, cfg.fall) for photo in equalise(ready, main))
     own = common_complexion([measure_complexion(photo.foreground, photo.points) for photo in photos])
 
     lids = _borrowed_lids(posed, everybody, source_neutral, choice)
@@ -151,10 +156,15 @@ def make_plan(inputs: Inputs, cfg: SwapConfig) -> Plan:
         light=light,
         borrowed_lids=lids,
         teeth_photo=int(teeth.argmax()) if teeth.max() > SHOWS_TEETH else -1,
-        advice=advise(missing, cfg.select) + ((COLOUR_ADVICE,) if grey and guess else ()),
+        advice=advise(missing, cfg.select) + ((COLOUR_ADVICE,) if grey and guess else ()) + _hair_advice(given),
         long_hair=images.long_hair,
         clock=_clock(first, shots),
     )
+
+
+def _hair_advice(photos: list[ReadyPhoto]) -> tuple[str, ...]:
+    cut = sum(photo.cut is not None for photo in photos)
+    return (HAIR_ADVICE.format(cut, len(photos)),) if cut else ()
 
 
 def _read(inputs: Inputs) -> tuple[Lifted, Lifted, PhotoSet, Int[np.ndarray, "n"]]:

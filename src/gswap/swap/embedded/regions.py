@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from gswap.foundation.imaging import blur, disc, fill_polygon, fill_polygons
 from gswap.foundation.landmarks import (
@@ -204,3 +204,55 @@ def extend_nearest(values: Float[np.ndarray, "h w c"], known: Bool[np.ndarray, "
         return values
     _, nearest = nearest_known((~known).astype(np.uint8))
     return values.reshape(-1, values.shape[-1])[nearest]
+
+
+HAIR_ABOVE, FEWEST_HAIRS = 0.45, 30
+"""Outside the face and above this height (face heights) long hair shows its colour, in so many pixels at least."""
+LIKE_HAIR = (9.0, 3.0)
+"""How unlike the known hair (:func:`unlike`) other hair may be in lightness, for it shines, and in chroma."""
+LOCK = 0.03
+"""Bridges between areas of the hair's colour narrower than this join nothing, face widths."""
+OFF_THE_FACE = 0.10
+"""Distance from the face from which a head's pixels there are surely hair, face heights."""
+
+
+def unlike(lab: Float[np.ndarray, "h w 3"], known: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Squared distance from known colours (8-bit Lab), in spreads that strands across the skin do not widen."""
+    return _unlike_parts(lab, known).sum(-1)
+
+
+def _unlike_parts(lab: Float[np.ndarray, "h w 3"], known: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
+    pixels = lab[known] if known.any() else lab.reshape(-1, 3)
+    middle = np.median(pixels, axis=0)
+    spread = 1.48 * np.median(np.abs(pixels - middle), axis=0) + np.array([25, 4, 4])
+    return np.square((lab - middle.astype(np.float32)) / spread.astype(np.float32))
+
+
+def hair_likeness(
+    foreground: UInt8[np.ndarray, "h w 3"], alpha: UInt8[np.ndarray, "h w"], points: Points2
+) -> Float[np.ndarray, "h w"]:
+    """1 where a head's pixels outside its face are like its hair, and more so than like its skin; 0 without known hair.
+
+    It is one with what grows above the ears; the chin's shadow on the neck may have its colour. Below the jaw it is no
+    further out than beside the face: what lies there is clothes.
+    """
+    h, w = alpha.shape
+    ruler = FaceRuler.of(points)
+    face = oval_mask(points, h, w)
+    height, across = ruler.grid(h, w)
+    away = cv2.distanceTransform((face < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / ruler.height
+    known = (alpha > 230) & (height > HAIR_ABOVE) & (away > OFF_THE_FACE)
+    if np.count_nonzero(known) < FEWEST_HAIRS:
+        return np.zeros((h, w), np.float32)
+    lab = cv2.cvtColor(foreground, cv2.COLOR_RGB2LAB).astype(np.float32)
+    parts = _unlike_parts(lab, known)
+    like = (parts[..., 0] < LIKE_HAIR[0]) & (parts[..., 1:].sum(-1) < LIKE_HAIR[1]) & (face < 0.5)
+    like &= parts.sum(-1) < unlike(lab, skin_mask(points, h, w))
+    beside = (alpha > 127) & (height > 0) & (height < HAIR_ABOVE)
+    if beside.any():
+        like &= (height > 0) | ((across > across[beside].min()) & (across < across[beside].max()))
+    joined = cv2.morphologyEx((like | known).astype(np.uint8), cv2.MORPH_OPEN, disc(LOCK * ruler.width))
+    labels = cv2.connectedComponents(joined)[1]
+    grown = np.isin(labels, np.unique(labels[known & (joined > 0)])) & (joined > 0)
+    near = cv2.dilate(grown.astype(np.uint8), disc(2 * LOCK * ruler.width)) > 0
+    return (like & near).astype(np.float32)

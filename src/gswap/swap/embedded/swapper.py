@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -28,6 +29,7 @@ from gswap.swap.embedded.densemap import (
     photo_points,
 )
 from gswap.swap.embedded.eyes import eyeballs, shut_lids
+from gswap.swap.embedded.falling import Fallen, behind_body, falling, hidden_by, with_back
 from gswap.swap.embedded.neck import build_neck
 from gswap.swap.embedded.plan import Inputs, Plan, make_plan
 from gswap.swap.embedded.regions import MOUTH_HULL, Points2, bounds_of, eyes_mask, mouth_mask, oval_mask, skin_mask
@@ -81,6 +83,8 @@ class _Head:
     density: Float[np.ndarray, "h2 w2"]
     """Photo pixels per output pixel over the two pictures' face widths: 1 = as sharp as the photo allows."""
     guessed: Float[np.ndarray, "h w"]
+    fallen: Fallen | None = None
+    """Long hair that goes on below its photos' borders."""
 
 
 class EmbeddedSwapper:
@@ -141,13 +145,27 @@ class EmbeddedSwapper:
         crop, geometry, points_b = stage.crop, stage.geometry, stage.points
         head = self._head(t, stage)
         torso = np.clip(stage.person - stage.covered, 0, 1)
-        head.alpha, head.colour = trim(head.alpha, head.colour, geometry.points, torso, plan.long_hair, cfg.trim)
+        grown, no_neck = None, torso
+        if head.fallen is not None:  # the photo's neck does not fade out over hair
+            grown, no_neck = head.fallen.grown, np.maximum(torso, 1 - stage.person)
+        head.alpha, head.colour = trim(
+            head.alpha, head.colour, geometry.points, no_neck, plan.long_hair, cfg.trim, grown
+        )
         skins = _skins(stage, head)
-        colour = self._lit(stage, head, skins)
-        new_head = (colour, head.alpha, skins[1], geometry.points)
+        light = self._light(stage, head, skins)
+        colour = light(head.colour)
+        seen = head.alpha if grown is None else head.alpha * (1 - grown)  # a guess says nothing about the neck's sides
+        new_head = (colour, seen, skins[1], geometry.points)
         neck = build_neck(stage.scene, stage.covered, points_b, new_head, skins[0], torso)
         head_alpha, neck_alpha = head.alpha, neck.alpha
         keep = kept_torso(stage.person, stage.head, points_b, self.target.long_hair) * (1 - neck.beyond)
+        if head.fallen is not None:
+            body = np.maximum(torso, keep)
+            clothes = np.maximum(torso, keep * (1 - neck.alpha))  # the target's neck mask may reach over its collar
+            head_alpha = behind_body(head_alpha, head.fallen, clothes, neck.alpha, geometry.points)
+            back = light(head.fallen.back), hidden_by(head.fallen.cover, body)
+            colour, head_alpha, neck_alpha, share = with_back(colour, head_alpha, neck_alpha, back)
+            head.guessed = np.maximum(np.maximum(head.guessed, head.fallen.grown), share)
         if cfg.occluders:
             front = in_front(stage.head, stage.neck, stage.person, points_b)
             head_alpha, neck_alpha, keep = head_alpha * (1 - front), neck_alpha * (1 - front), np.maximum(keep, front)
@@ -210,18 +228,21 @@ class EmbeddedSwapper:
         for i, share in chosen:
             scale = share * stage.geometry.face_width / self.plan.photos[i].face_width
             density += np.float32(scale) * sampling_density(maps[i][::HALF, ::HALF])
-        head = _Head(colour, alpha, density, np.zeros(alpha.shape, np.float32))
+        fallen = falling([(share, self.plan.photos[i], maps[i]) for i, share in chosen], self.cfg.fall)
+        head = _Head(colour, alpha, density, np.zeros(alpha.shape, np.float32), fallen)
         self._merge_eyes(t, stage, head, warped)
         self._merge_mouth(t, stage, head, warped)
         return head
 
-    def _lit(self, stage: _Stage, head: _Head, skins: tuple[np.ndarray, np.ndarray]) -> Float[np.ndarray, "h w 3"]:
-        """The head's colours in the scene's light."""
+    def _light(
+        self, stage: _Stage, head: _Head, skins: tuple[np.ndarray, np.ndarray]
+    ) -> Callable[[Float[np.ndarray, "h w 3"]], Float[np.ndarray, "h w 3"]]:
+        """What puts colours of the head into the scene's light."""
         light, width = self.plan.light, stage.geometry.face_width
         pictures = stage.scene.astype(np.float32), head.colour
         theirs, own = (shading(*one, width, light) for one in zip(pictures, skins, strict=True))
         face = oval_mask(stage.geometry.points, *head.alpha.shape)
-        return relight(head.colour, self.plan.gain, theirs - own, face, width, light)
+        return lambda colour: relight(colour, self.plan.gain, theirs - own, face, width, light)
 
     def _part(
         self, t: int, part: Geometry, box: Box, weights: np.ndarray, whole: dict[int, Warped], *, eyes: bool

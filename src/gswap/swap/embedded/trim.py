@@ -11,7 +11,18 @@ from jaxtyping import Bool, Float
 
 from gswap.foundation.imaging import blur, disc, largest_component
 from gswap.swap.config import TrimConfig
-from gswap.swap.embedded.regions import FaceRuler, Points2, Turn, bounds_of, nearest_known, oval_mask, skin_mask
+from gswap.swap.embedded.regions import (
+    FEWEST_HAIRS,
+    HAIR_ABOVE,
+    FaceRuler,
+    Points2,
+    Turn,
+    bounds_of,
+    nearest_known,
+    oval_mask,
+    skin_mask,
+    unlike,
+)
 
 HALF = 2
 """Fields of this module are computed at half the resolution."""
@@ -37,8 +48,6 @@ NECK_HALF_WIDTH = 0.9
 NECK_FAVOUR, FAVOURED = 3.0, (0.4, 0.7)
 """Long hair of the skin's colour: by so much more unlike the skin than unlike the hair may neck be, falling to 0
 between these distances from the axis, face widths."""
-HAIR_ABOVE, FEWEST_HAIRS = 0.45, 30
-"""Long hair: outside the face and above this height it shows its colour (face heights), in so many pixels."""
 FALLS = (0.0, 0.06)
 """Long hair: below the jaw it ends between these distances from where it is widest beside the face, face widths."""
 
@@ -50,6 +59,7 @@ def trim(
     torso: Float[np.ndarray, "h w"],
     long_hair: bool,
     cfg: TrimConfig,
+    grown: Float[np.ndarray, "h w"] | None = None,
 ) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w 3"]]:
     """Head matte without neck and collar, and colours without a rim of the photo's background beside the jaw.
 
@@ -60,13 +70,15 @@ def trim(
         torso: Where the target wears something, [0, 1]: the photo's neck does not lie on a collar.
         long_hair: The source's hair falls below the jaw: keep it, cut skin only.
         cfg: Constants.
+        grown: 1 where long hair goes on below its photo's border; there are no clothes.
     """
     h, w = alpha.shape
     look = _Look.of(alpha, colour, points)
     dressed = cv2.resize(torso, look.alpha.shape[::-1], interpolation=cv2.INTER_AREA)
     fade = _fall(look.reach, cfg.jaw_fade) * (1 - dressed) + _fall(look.reach, cfg.ear_fade) * dressed
     if long_hair:
-        cut = _cut_of_long_hair(look, fade)
+        own = 1.0 if grown is None else 1 - cv2.resize(grown, look.alpha.shape[::-1], interpolation=cv2.INTER_AREA)
+        cut = _cut_of_long_hair(look, fade, own)
     else:
         cut, collar = _cut_of_short_hair(look, fade, cfg)
         firm = np.clip((cfg.tuft_height - look.height) / 0.05, 0, 1)
@@ -119,15 +131,17 @@ class _Look:
         return _strays(self.alpha * (1 - cut), self.face, STRAY * self.ruler.width)
 
 
-def _cut_of_long_hair(look: _Look, fade: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """Neck below the jaw, clothes beside the hair, and scraps."""
+def _cut_of_long_hair(
+    look: _Look, fade: Float[np.ndarray, "h w"], own: Float[np.ndarray, "h w"] | float
+) -> Float[np.ndarray, "h w"]:
+    """Neck below the jaw, clothes beside the hair where the photo is its ``own`` picture, and scraps."""
     lateral = np.abs(look.across)
     neck = ((look.height < 0.30) & (lateral < 0.60)) | (look.height < -0.05)
     below = blur(neck.astype(np.float32), 0.03 * look.ruler.width)
     shown = look.alpha > 0.9
     hair = shown & (look.height > HAIR_ABOVE) & (look.reach > OFF_THE_JAW)
     cut = below * blur(_neck_skin(look.lab, look.skin, hair, lateral), 0.75) * (1 - fade)
-    cut = np.maximum(cut, _beside_the_hair(shown, look.height, look.across))
+    cut = np.maximum(cut, own * _beside_the_hair(shown, look.height, look.across))
     return np.maximum(cut, np.clip((HAIR_ABOVE - look.height) / 0.05, 0, 1) * look.strays(cut))
 
 
@@ -201,20 +215,12 @@ def _collar(lab, skin, height, distance, beyond, cfg: TrimConfig) -> Bool[np.nda
 
 def _neck_skin(lab, skin, hair, lateral) -> Float[np.ndarray, "h w"]:
     """Face and neck skin as one connected, closed area: what is like the face's skin, and more so than like hair."""
-    of_skin = _unlike(lab, skin)
+    of_skin = unlike(lab, skin)
     like = (of_skin < 9) & (lateral < NECK_HALF_WIDTH)
     if np.count_nonzero(hair) >= FEWEST_HAIRS:
-        like &= of_skin < _unlike(lab, hair) + NECK_FAVOUR * _fall(lateral, FAVOURED)
+        like &= of_skin < unlike(lab, hair) + NECK_FAVOUR * _fall(lateral, FAVOURED)
     opened = cv2.morphologyEx(like.astype(np.uint8), cv2.MORPH_OPEN, disc(4))
     return cv2.morphologyEx(largest_component(opened).astype(np.uint8), cv2.MORPH_CLOSE, disc(5)).astype(np.float32)
-
-
-def _unlike(lab: np.ndarray, known: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """Squared distance from known colours, in spreads that strands across the skin do not widen."""
-    pixels = lab[known] if known.any() else lab.reshape(-1, 3)
-    middle = np.median(pixels, axis=0)
-    spread = 1.48 * np.median(np.abs(pixels - middle), axis=0) + np.array([25, 4, 4])
-    return np.square((lab - middle.astype(np.float32)) / spread.astype(np.float32)).sum(-1)
 
 
 def _beside_the_hair(
