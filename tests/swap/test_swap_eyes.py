@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gswap.foundation.imaging import fill_polygon
-from gswap.swap.embedded.eyes import eyeballs, take_apart
+from gswap.foundation.landmarks import BROW_LEFT, BROW_RIGHT
+from gswap.swap.embedded.eyes import eyeballs, shut_lids, take_apart
 from gswap.swap.embedded.regions import smooth_contour
 from gswap.swap.embedded.retarget import EYES
 
@@ -75,3 +76,19 @@ def test_an_eye_without_white_keeps_bright_pixels_for_it():
     colour, mask = eyeballs(landmarks(10, radius=28.0), photo_points, take_apart(photo, photo_points), SIZE, 200.0)
     assert np.isfinite(colour).all()
     assert mask.max() == pytest.approx(1, abs=0.05)
+
+
+def test_the_lids_of_a_clip_with_black_beside_white_have_colours(recwarn):
+    """Interpolated between black and white there is less than black, which has no logarithm."""
+    points = landmarks(0)
+    for _, contour, _ in EYES:  # brows above the eyes
+        points[list(contour)] += 0.3
+    for brow in (BROW_RIGHT, BROW_LEFT):
+        side = points[list(EYES[0][1] if brow is BROW_RIGHT else EYES[1][1])].mean(0)
+        points[list(brow)] = side + np.stack([np.linspace(-30, 30, len(brow)), np.full(len(brow), -24.0)], 1)
+    stripes = np.zeros((*SIZE, 3), np.float32)
+    stripes[:, ::5] = 255
+    colour = np.full((*SIZE, 3), SKIN, np.float32)
+    touched = shut_lids(colour, stripes, points, points + np.array([0.4, 0.3]), np.array([1.0, 1.0]))
+    assert touched.max() > 0.9 and np.isfinite(colour).all()
+    assert not recwarn.list

@@ -220,6 +220,7 @@ def shut_lids(
         donor = cv2.warpAffine(
             target, matrix, (w, h), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
         )
+        np.clip(donor, 0, 255, out=donor)  # beside black, cubic interpolation falls below it
         outer, inner = points[contour[0]], points[contour[8]]
         width = float(np.linalg.norm(outer - inner))
         mask = _lid_area(outer, inner, points[list(contour)].mean(0), (h, w))
