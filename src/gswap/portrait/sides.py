@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gswap.field.field import Field
+from gswap.field.field import Field, Gaussians
 from gswap.field.geometry import PosedSurface, turned_surface
 from gswap.field.surface import Surface
 from gswap.foundation.imaging import disc
@@ -64,10 +64,11 @@ class Outline:
     def beyond(self, vertices: Float[np.ndarray, "v 3"], camera: Camera) -> Bool[np.ndarray, "h w"]:
         """Where nothing may be: farther outside than skin and hair may stand off."""
         face = rasterize_mesh(vertices, self._shown, camera).face
-        near = np.zeros(face.shape, np.uint8)
-        for part, share in ((face >= 0, SKIN), ((face >= 0) & self._hairy[face], HAIR)):
-            near |= cv2.dilate(part.astype(np.uint8), disc(2 * round(share * camera.width) + 1))
-        return near == 0
+        parts = ((face >= 0, SKIN), ((face >= 0) & self._hairy[face], HAIR))
+        skin, hair = (
+            cv2.dilate(part.astype(np.uint8), disc(2 * round(share * camera.width) + 1)) for part, share in parts
+        )
+        return (skin == 0) & (hair == 0)
 
 
 def outline_of(portrait: Portrait, model: BodyModel, drive: BodyTrack) -> Outline:
@@ -101,15 +102,15 @@ class Sides:
         rotation = turn(rng.uniform(-YAW, YAW), rng.uniform(-PITCH, PITCH))
         seen = turned_surface(portrait.surface, portrait.binding, posed, rotation)
         with torch.no_grad():
-            surfaces = [v.double().numpy() for v in (field.first_vertices(seen), field.moved_vertices(seen))]
-        camera = framing_camera(surfaces[0][framed_vertices(portrait)], SIDE)
-        gaussians = field(seen)
+            first, now = (v.double().numpy() for v in (field.first_vertices(seen), field.moved_vertices(seen)))
+        camera = framing_camera(first[framed_vertices(portrait)], SIDE)
+        gaussians: Gaussians = field(seen)
         opacities = gaussians.opacities * shown_share(portrait, seen)
         near = (_height(field).index_select(0, seen.visible) < STANDING).float()[:, None]
         skin, alpha = rasterize(*gaussians[:3], opacities, near, camera)
         # The surface now and at the beginning: were it the present one alone, its own outline would give way for ever.
-        open_ = np.logical_and(*(self._outline.within(vertices, camera) for vertices in surfaces))
-        stray = np.logical_and(*(self._outline.beyond(vertices, camera) for vertices in surfaces))
+        open_ = self._outline.within(first, camera) & self._outline.within(now, camera)
+        stray = self._outline.beyond(first, camera) & self._outline.beyond(now, camera)
         return ((1 - alpha) * torch.from_numpy(open_) + skin[0] * torch.from_numpy(stray)).mean()
 
 
