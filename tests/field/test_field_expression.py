@@ -82,6 +82,17 @@ def test_what_the_clip_never_showed_is_clamped(surface, frames):
     torch.testing.assert_close(expression(wide)[0].abs(), ROOM * expression(edge)[0].abs(), atol=1e-3, rtol=0)
 
 
+def test_a_turn_far_beyond_the_clips_no_longer_counts(surface, frames):
+    turns = np.linspace(-0.1, 0.1, 9)[:, None] * [0, 1, 0]
+    expression = learned(surface, frames(rotation=turns))
+    on = np.linspace(0, 0.4, 9)[:, None] * [0, 1, 0]
+    numbers = torch.stack([expression(posed) for posed in frames(rotation=on)])[:, -2]
+    edge = float(expression.high[-2])
+    torch.testing.assert_close(numbers[3], torch.tensor(edge), atol=1e-4, rtol=0)  # just outside: as at the edge
+    assert 0.1 * edge < float(numbers[5]) < float(numbers[4]) < edge  # it fades
+    torch.testing.assert_close(numbers[-2:], torch.zeros(2), atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("count", [1, 9])
 def test_a_clip_that_stands_still_says_nothing(surface, frames, count):
     posed = frames()[:count]

@@ -8,7 +8,7 @@ import torch
 
 from gswap.field.binding import bind
 from gswap.field.field import Field, Gaussians
-from gswap.field.geometry import TrackGeometry, extend_mesh
+from gswap.field.geometry import TrackGeometry, extend_mesh, turned_surface
 from gswap.foundation.geometry import matrix_to_rotvec, quaternion_to_matrix, rotvec_to_matrix
 
 
@@ -112,3 +112,17 @@ def test_memory_does_not_grow_with_the_clip(surface, binding, track, model):
     geometry[1], geometry[2]
     assert len(geometry._kept) == 2
     torch.testing.assert_close(geometry[0].vertices, first.vertices, rtol=0, atol=0)
+
+
+def test_a_turned_surface_is_the_surface_of_a_turned_body(surface, binding, track, model):
+    rotation = rotvec_to_matrix(np.array([0.2, -0.5, 0.0]))
+    about_the_joint = dataclasses.replace(
+        track, rotation=matrix_to_rotvec(rotation @ rotvec_to_matrix(track.rotation)), translation=track.translation
+    )
+    expected = TrackGeometry(surface, binding, about_the_joint, model)[1]
+    turned = turned_surface(surface, binding, TrackGeometry(surface, binding, track, model)[1], rotation)
+    torch.testing.assert_close(turned.vertices, expected.vertices, atol=1e-6, rtol=0)
+    torch.testing.assert_close(turned.linear, expected.linear, atol=1e-5, rtol=0)
+    torch.testing.assert_close(turned.pivot, expected.pivot)
+    different = np.setxor1d(turned.visible.numpy(), expected.visible.numpy())
+    assert len(different) <= 0.002 * len(expected.visible)  # rounding, at the very edge

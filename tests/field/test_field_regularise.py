@@ -47,3 +47,15 @@ def test_a_surface_that_moves_as_one_is_not_rough(field, surface, binding):
     with torch.no_grad():
         field.offset[0] += 0.01
     assert neighbours.roughness(field).item() > 1e-8
+
+
+def test_a_vertex_is_held_as_the_gaussians_around_it(field, surface, binding):
+    neighbours = Neighbours(surface, binding)
+    torch.testing.assert_close(neighbours.vertex_hold(field), torch.ones(len(surface.vertices), 1))
+    field.hold[:] = torch.linspace(1, 30, len(field.hold))[:, None]
+    hold = neighbours.vertex_hold(field)[:, 0]
+    corner = int(surface.faces[binding.face[-1], 0])
+    touching = (surface.faces[binding.face] == corner).any(1)
+    assert field.hold[touching].min() - 0.1 <= hold[corner] <= field.hold[touching].max()
+    lonely = sorted(set(range(len(surface.vertices))) - set(surface.faces[binding.face].ravel().tolist()))
+    torch.testing.assert_close(hold[lonely], torch.ones(len(lonely)))

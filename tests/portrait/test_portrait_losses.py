@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gswap.field.regularise import MeshLaplacian, Neighbours
 from gswap.foundation.types import Camera
 from gswap.portrait.config import FitConfig
 from gswap.portrait.frames import TrainingFrame
-from gswap.portrait.losses import background_loss, gradient_loss, image_losses, ssim_loss
-from gswap.portrait.model import Rendering
+from gswap.portrait.losses import background_loss, field_losses, gradient_loss, image_losses, ssim_loss
+from gswap.portrait.model import Rendering, build_portrait
 
 SIZE = 32
 
@@ -112,3 +113,21 @@ def test_gradients_of_the_losses_in_double_precision(frame):
     with torch.no_grad():
         numeric = (loss(image + 1e-7 * direction) - loss(image - 1e-7 * direction)) / 2e-7
     torch.testing.assert_close((gradient * direction).sum(), numeric, rtol=1e-4, atol=1e-8)
+
+
+def test_depth_costs_more_and_what_no_frame_shows_may_follow_what_is_seen(scene):
+    cfg = FitConfig(texels=20)
+    portrait = build_portrait(scene.model, scene.track, None, 20, cfg)
+    field, millimetre = portrait.network.field, 1e-3
+    laplacian, neighbours = MeshLaplacian(portrait.surface), Neighbours(portrait.surface, portrait.binding)
+
+    def cost(axis: int) -> float:
+        with torch.no_grad():
+            field.delta.zero_()
+            field.delta[:, axis] = millimetre  # the same everywhere: nothing is bent
+            return field_losses(field, laplacian, neighbours, cfg).item()
+
+    across, depth = cost(0), cost(2)
+    assert depth - across == pytest.approx(cfg.weight_delta_depth * millimetre**2, rel=1e-3)
+    field.hold.fill_(25)
+    assert cost(0) < 0.2 * across

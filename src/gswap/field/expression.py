@@ -31,6 +31,9 @@ FRAMES_EACH = 4
 """Frames that a component needs: a few pictures must not be learned by heart."""
 ROOM = 1.1
 """The clip's range of every number is widened by this before others are clamped to it."""
+FORGOTTEN = (1.0, 3.0)
+"""Spreads beyond the clip's range: up to the first a turn counts as at the range's edge, from the second on not at all.
+What was learned from a few degrees says nothing about thirty (it smeared the corner of the mouth)."""
 
 
 class Expression(nn.Module):
@@ -71,8 +74,13 @@ class Expression(nn.Module):
 
     @torch.no_grad()
     def forward(self, posed: PosedSurface) -> Float[Tensor, "n"]:
-        """The numbers of a frame."""
-        return self._raw(posed).clamp(self.low, self.high)
+        """The numbers of a frame: within the clip's range, and those of the view back at the mean far outside it."""
+        raw = self._raw(posed)
+        numbers = raw.clamp(self.low, self.high)
+        near, far = FORGOTTEN
+        beyond = torch.linalg.vector_norm((raw - numbers)[-VIEW:])
+        numbers[-VIEW:] *= ((far - beyond) / (far - near)).clamp(0, 1)
+        return numbers
 
     def _raw(self, posed: PosedSurface) -> Float[Tensor, "n"]:
         local, turn = self._local(posed)

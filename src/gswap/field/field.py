@@ -171,12 +171,18 @@ class Field(nn.Module):
 
     def moved_vertices(self, posed: PosedSurface, numbers: Float[Tensor, "e"] | None = None) -> Float[Tensor, "v 3"]:
         """The posed surface with dM, camera frame, metres; ``numbers`` of the expression, if they are at hand."""
-        # Eq. 6 as printed adds dM to the posed vertices, where it does not turn with the head.
         delta = self.delta
         if self.expression is not None:
             delta = delta + mixed(self.delta_modes, self.expression(posed) if numbers is None else numbers)
-        moved = delta if self.after_skinning else (posed.linear * delta[:, None, :]).sum(-1)
-        return posed.vertices + moved
+        return self._moved(posed, delta)
+
+    def first_vertices(self, posed: PosedSurface) -> Float[Tensor, "v 3"]:
+        """The posed surface with the dM that the fit began from, camera frame, metres."""
+        return self._moved(posed, self.initial_delta)
+
+    def _moved(self, posed: PosedSurface, delta: Float[Tensor, "v 3"]) -> Float[Tensor, "v 3"]:
+        # Eq. 6 as printed adds dM to the posed vertices, where it does not turn with the head.
+        return posed.vertices + (delta if self.after_skinning else (posed.linear * delta[:, None, :]).sum(-1))
 
     def _seen(
         self, posed: PosedSurface, means: Float[Tensor, "k 3"], numbers: Float[Tensor, "e"] | None

@@ -83,7 +83,27 @@ def pose_surface(
         cull: Leave out the Gaussians on faces that look away from the camera.
     """
     vertices, linear = extend_mesh(surface, mesh)
-    cosine = CULL_COSINE if cull else NEVER
+    return _posed(surface, binding, vertices, linear, pivot, CULL_COSINE if cull else NEVER)
+
+
+def turned_surface(
+    surface: Surface, binding: Binding, posed: PosedSurface, rotation: Float[np.ndarray, "3 3"]
+) -> PosedSurface:
+    """The same pose turned about the head joint: what a camera sees that walked around the head."""
+    pivot = posed.pivot.double().numpy()
+    vertices = (posed.vertices.double().numpy() - pivot) @ rotation.T + pivot
+    linear = rotation @ posed.linear.double().numpy()
+    return _posed(surface, binding, vertices, linear, pivot, CULL_COSINE)
+
+
+def _posed(
+    surface: Surface,
+    binding: Binding,
+    vertices: Float[np.ndarray, "v 3"],
+    linear: Float[np.ndarray, "v 3 3"],
+    pivot: Float[np.ndarray, "3"],
+    cosine: float,
+) -> PosedSurface:
     pose = _pose_faces if _native is None else _native.pose_faces
     rest_area = surface.face_area
     visible, corners, quats, stretch = pose(vertices, surface.faces, rest_area, binding.face, AREA_RATIO_RANGE, cosine)

@@ -21,6 +21,9 @@ MOST_GROWTH = 2.0
 MOST_THICKNESS = 1.3
 """The same across the skin, where what stands out is seen from the side only."""
 
+LEAST_SHARE = 1e-3
+"""Gaussians that a vertex without any counts as having: it is held as a usual one."""
+
 
 class MeshLaplacian:
     """Uniform graph Laplacian of per-vertex values over the edges of a surface."""
@@ -50,6 +53,8 @@ class Neighbours:
         index = np.asarray(nearest)[:, 1:]
         self.frames = torch.from_numpy(frames[binding.face].astype(np.float32))
         self.index: Int[Tensor, "nk"] = torch.from_numpy(index.astype(np.int64).reshape(-1))
+        self.corners: Int[Tensor, "3n"] = torch.from_numpy(surface.faces[binding.face].astype(np.int64).reshape(-1))
+        self.vertices = len(surface.vertices)
 
     def roughness(self, field: Field) -> Float[Tensor, ""]:
         """Mean squared difference between an offset and those around it, in the rest frame.
@@ -59,6 +64,14 @@ class Neighbours:
         moved = torch.bmm(self.frames, (field.offset * field.movable)[..., None])[..., 0]
         around = moved.index_select(0, self.index).view(-1, NEIGHBOURS, 3).mean(1)
         return (field.hold[:, 0] * (moved - around).square().sum(1)).mean()
+
+    def vertex_hold(self, field: Field) -> Float[Tensor, "v 1"]:
+        """How firmly every vertex is held: as the Gaussians on the triangles around it, 1 where there are none."""
+        share = field.bary.reshape(-1)
+        total = share.new_ones(2, self.vertices) * LEAST_SHARE
+        total[0].index_add_(0, self.corners, share * field.hold.expand(-1, 3).reshape(-1))
+        total[1].index_add_(0, self.corners, share)
+        return (total[0] / total[1])[:, None]
 
 
 def squared_norm(values: Float[Tensor, "n d"]) -> Float[Tensor, ""]:

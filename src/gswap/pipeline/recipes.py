@@ -58,6 +58,7 @@ def recipe_defaults(recipe: Recipe) -> RecipeDefaults:
             temporal="add",
             offsets=False,
             weight_auxiliary=0.0,
+            weight_sides=0.0,
             driving_shape="target",
         ),
         diffusion=dataclasses.replace(

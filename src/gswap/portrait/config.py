@@ -125,12 +125,16 @@ class FitConfig:
     """Smoothness of dM."""
     weight_delta: float = 1e1
     """Length of dM."""
+    weight_delta_depth: float = 3e2
+    """Length of what dM learns between front and back, which a frontal clip cannot see (cheeks caved in)."""
     weight_offset: float = 1e1
     """Length of the offsets."""
     weight_offset_unseen: float = 2e3
     """Length of the offsets off the skin, and in the hair between front and back: what a frontal clip cannot see."""
     weight_offset_roughness: float = 1e3
     """Difference between an offset and those of its neighbours: holes that only other views would show."""
+    weight_sides: float = 0.2
+    """What is open inside the surface's outline, or shows outside of it, from random sides (`portrait.sides`)."""
     weight_correction: float = 1e1
     """Length of the pose corrections."""
     weight_features: float = 1.0

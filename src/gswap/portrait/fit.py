@@ -24,6 +24,7 @@ from gswap.portrait.losses import PerceptualLoss, field_losses, image_losses, mo
 from gswap.portrait.model import Portrait, Rendering, View, build_portrait
 from gswap.portrait.outline import HeadPicture, outline_offsets
 from gswap.portrait.preview import preview_sheet
+from gswap.portrait.sides import Sides
 
 COLOR_FRAMES = 12
 """Frames that the fit begins from."""
@@ -48,6 +49,8 @@ REGULARISE_EVERY = 4
 """Steps between two looks at the regularisers."""
 REGULARISE_MODES_EVERY = 16
 """The same for what changes with the expression: eleven times as many numbers."""
+SIDES_EVERY = 6
+"""Steps between two views from a random side."""
 COSTLY_EVERY = 4
 """Steps between two looks of the perceptual loss and of the super-resolution guidance."""
 BLINK, JAW_OPEN = ("eyeBlinkLeft", "eyeBlinkRight"), "jawOpen"
@@ -111,6 +114,7 @@ def fit_portrait(
         few = _few(np.unique(chosen))
         begin_with_pictures(portrait, model, geometry, frames, few, rasterize, keep=start is not None)
     guiding = None if enlarged is None else GuidingFrames(enlarged, target, swap, drive, cfg)
+    sides = Sides(portrait, model, drive)
     total = cfg.coarse_steps + cfg.fine_steps
     for step in range(len(curve.frames), total):
         if step >= cfg.coarse_steps and frames.divisor > 1:
@@ -123,6 +127,9 @@ def fit_portrait(
         rendering = _render(portrait, geometry, frame, t, rasterize)
         losses = image_losses(rendering, frame)
         loss = _regularised(losses.total(cfg), step, portrait, laplacian, neighbours)
+        if cfg.weight_sides and step % SIDES_EVERY == 0:
+            random = np.random.default_rng((cfg.seed, step))
+            loss = loss + SIDES_EVERY * cfg.weight_sides * sides.loss(geometry[t], random, rasterize)
         costly = costly_losses_due(step, total)
         if perceptual is not None and costly:
             loss = loss + cfg.weight_perceptual * perceptual(rendering.image, frame.image)

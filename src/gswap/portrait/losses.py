@@ -123,9 +123,11 @@ def field_losses(field: Field, laplacian: MeshLaplacian, neighbours: Neighbours,
     total = cfg.weight_scale * scale_tether(field) + cfg.weight_condition * field.condition.square().mean()
     total = total + cfg.weight_features * feature_tether(field) + cfg.weight_opacity * opacity_tether(field)
     if cfg.vertex_offsets:
-        learned = field.delta - field.initial_delta
-        total = total + cfg.weight_delta_laplacian * squared_norm(laplacian(learned))
-        total = total + cfg.weight_delta * squared_norm(learned)
+        # What no frame shows goes on from what is seen: very smooth, and hardly drawn back to where it began.
+        learned, hold = field.delta - field.initial_delta, neighbours.vertex_hold(field).sqrt()
+        total = total + cfg.weight_delta_laplacian * squared_norm(hold * laplacian(learned))
+        total = total + cfg.weight_delta * squared_norm(learned / hold)
+        total = total + cfg.weight_delta_depth * learned[:, 2].square().mean()
     if cfg.offsets:
         total = total + cfg.weight_offset * squared_norm(field.offset)
         total = total + cfg.weight_offset_unseen * offset_unseen(field)

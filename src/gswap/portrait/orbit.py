@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gswap.field.field import Gaussians
-from gswap.field.geometry import TrackGeometry
+from gswap.field.geometry import PosedSurface, TrackGeometry
 from gswap.foundation.errors import UsageError
 from gswap.foundation.geometry import matrix_to_rotvec, rotvec_to_matrix
 from gswap.foundation.protocols import BodyModel, Rasterizer
@@ -61,11 +61,14 @@ def orbit_track(drive: BodyTrack, t: int, yaw: Sequence[float], pitch: Sequence[
     if len(yaw) != len(pitch):
         raise UsageError(f"Expected as many yaw as pitch angles, found {len(yaw)} and {len(pitch)}.")
     held = repeat_frame(drive, t, len(yaw))
-    zeros = np.zeros(len(yaw))
-    about_y = rotvec_to_matrix(np.radians(np.stack([zeros, -np.asarray(yaw, float), zeros], 1)))
-    about_x = rotvec_to_matrix(np.radians(np.stack([np.asarray(pitch, float), zeros, zeros], 1)))
-    rotation = matrix_to_rotvec(about_x @ about_y @ rotvec_to_matrix(held.rotation))
-    return dataclasses.replace(held, rotation=rotation)
+    turns = np.array([turn(*angles) for angles in zip(yaw, pitch, strict=True)]).reshape(-1, 3, 3)
+    return dataclasses.replace(held, rotation=matrix_to_rotvec(turns @ rotvec_to_matrix(held.rotation)))
+
+
+def turn(yaw: float, pitch: float) -> Float[np.ndarray, "3 3"]:
+    """Rotation of the head in the camera's frame; the angles are those of :func:`orbit_track`."""
+    about_y, about_x = rotvec_to_matrix(np.radians([[0.0, -yaw, 0.0], [pitch, 0.0, 0.0]]))
+    return about_x @ about_y
 
 
 def expression_track(
@@ -136,17 +139,14 @@ def alone_views(
     field, condition = portrait.network.field, driving_condition(portrait)
     plate = torch.tensor(background)[None, :, None, None].expand(1, 3, side, side)
     plate = plate.contiguous(memory_format=torch.channels_last)
-    whole = portrait.cfg.region == "upper-body"
-    on_head = portrait.surface.head_weight > (-1 if whole else HEAD)
+    on_head = framed_vertices(portrait)
     camera: Camera | None = None
     for t in range(len(track)):
         posed = geometry[t]
         camera = camera or framing_camera(posed.vertices.numpy()[on_head], side)
         with torch.no_grad():
-            weight = field.head_weight.index_select(0, posed.visible)[:, 0]
-            shown = torch.ones_like(weight) if whole else ((weight - NECK_SHOWN) / NECK_FADE).clamp(0, 1)
             gaussians: Gaussians = field(posed, condition)
-            gaussians = gaussians._replace(opacities=gaussians.opacities * shown)
+            gaussians = gaussians._replace(opacities=gaussians.opacities * shown_share(portrait, posed))
             features, alpha = rasterize(*gaussians, camera)
             image = portrait.network.composite(features, alpha, View(plate, torch.ones(side, side), camera))
             # The rerenderer has only seen the clip's background: its word counts where the head is solid.
@@ -155,6 +155,19 @@ def alone_views(
             image = plain + ((inner - SOLID) / (1 - SOLID)).clamp(0, 1) * (image - plain)
             vertices = field.moved_vertices(posed).numpy().astype(np.float64)
         yield AloneView(image[0], alpha, vertices, camera)
+
+
+def shown_share(portrait: Portrait, posed: PosedSurface) -> Float[Tensor, "k"]:
+    """By how much the visible Gaussians are shown: 0 behind the collar, 1 on the head; a whole upper body is."""
+    weight = portrait.network.field.head_weight.index_select(0, posed.visible)[:, 0]
+    if portrait.cfg.region == "upper-body":
+        return torch.ones_like(weight)
+    return ((weight - NECK_SHOWN) / NECK_FADE).clamp(0, 1)
+
+
+def framed_vertices(portrait: Portrait) -> Bool[np.ndarray, "v"]:
+    """What the pictures are framed for: the head, or the whole upper body."""
+    return portrait.surface.head_weight > (-1 if portrait.cfg.region == "upper-body" else HEAD)
 
 
 def framing_camera(vertices: Float[np.ndarray, "v 3"], side: int) -> Camera:

@@ -51,6 +51,7 @@ class Figures:
     holes: float
     """See :mod:`gswap.portrait.soundness`; percent, views to 30 degrees."""
     floaters: float
+    ragged: float
 
 
 def run(cfg: PortraitBenchConfig, observer: StepObserver) -> dict[str, Any]:

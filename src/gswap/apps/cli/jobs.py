@@ -259,7 +259,8 @@ class Orbit:
             overwrite=self.overwrite,
             observer=terminal,
         )
-        terminal.emit("result", out=str(self.out), holes=found.holes, floaters=found.floaters)
-        terminal.say(f"Holes: {found.holes:.1f} % of the head. Off its surface: {found.floaters:.1f} %.")
+        terminal.emit("result", out=str(self.out), **found._asdict())
+        whole = f"Holes: {found.holes:.1f} % of the head. Off its surface: {found.floaters:.1f} %."
+        terminal.say(f"{whole} Ragged: {found.ragged:.1f} %.")
         terminal.say(str(self.out))
         return 0

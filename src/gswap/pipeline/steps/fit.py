@@ -82,4 +82,4 @@ def _run(context: StepContext) -> None:
     save_portrait(context.folder / PORTRAIT, portrait)
 
 
-STEP = Step("fit", 7, ("segment", "swap", "retrack"), _config, _run)
+STEP = Step("fit", 8, ("segment", "swap", "retrack"), _config, _run)
