@@ -79,3 +79,19 @@ def test_a_hole_as_wide_as_the_picture_has_no_pieces():
     hole[:3] = False
     shifts, labels = _Small.of(image, hole, hole, 40).pieces(image)
     assert not shifts and (labels == -1).all()
+
+
+@pytest.mark.parametrize("width", [1, 2, 30])
+@pytest.mark.parametrize("place", [0, 230, None])
+def test_a_narrow_hole_is_filled_from_its_long_sides(width, place):
+    """Also where it is a sliver along the picture's border."""
+    height, across = 700, 500
+    place = across - width if place is None else place
+    row = (128 + 60 * np.sin(np.arange(height) / 40))[:, None, None]
+    image = np.broadcast_to(row, (height, across, 3)).round().astype(np.uint8)
+    hole = np.zeros((height, across), bool)
+    hole[80:620, place : place + width] = True
+    for look, where in ((image, hole), (image.transpose(1, 0, 2), hole.T)):
+        damaged = np.where(where[..., None], 0, look).astype(np.uint8)
+        filled = continue_background(damaged, np.ascontiguousarray(where), np.ascontiguousarray(where), 160)
+        assert np.abs(filled.astype(float) - look)[where].mean() < 4  # from its ends it would be 5 to 14

@@ -22,6 +22,8 @@ _INSIDE = 13
 """Pixels from the border of what is known within which contrast is not measured."""
 _KNOWN_SHARE = 0.9
 """A working pixel of which more than this is known is known."""
+_NARROW = 0.125
+"""Least room on every side of a hole to continue it from, in parts of the hole's larger side."""
 _LEAST_KNOWN = 0.02
 """Share of the working image that must be known to continue more than its mean."""
 _SQUEEZES = (2.0, 4.0, 10.0)
@@ -116,9 +118,10 @@ class _Small:
     @classmethod
     def of(cls, image: Float[np.ndarray, "H W 3"], unknown: np.ndarray, hole: np.ndarray, side: int) -> _Small:
         scale = _reduction(image, side)
+        high, wide = (max(round(length * scale), 1) for length in unknown.shape)
         known = (~unknown).astype(np.float32)
         colour, share, seen = (
-            cv2.resize(a, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            cv2.resize(a, (wide, high), interpolation=cv2.INTER_AREA)
             for a in (image * known[..., None], known, hole.astype(np.float32))
         )
         missing = share < _KNOWN_SHARE
@@ -254,16 +257,20 @@ def _reduction(image: np.ndarray, side: int) -> float:
 
 
 def _box_to_copy_within(hole: Bool[np.ndarray, "h w"], unknown: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
-    """Rows and columns of the hole, and as much again around it to copy from, as long as that is mostly known."""
+    """Rows and columns of the hole, and as much again around it to copy from, as long as that is mostly known.
+
+    Beside a narrow hole it is more: its colours come from its long sides.
+    """
     known = ~unknown
     x, y, width, height = cv2.boundingRect(hole.view(np.uint8))
-    rows = _grown(y, y + height, known[:, max(x - width // 2, 0) : x + width + width // 2].mean(1))
-    return rows, _grown(x, x + width, known[rows].mean(0))
+    least = int(_NARROW * max(width, height))
+    aside, above = (max(length // 2, least) for length in (width, height))
+    rows = _grown(y, y + height, above, known[:, max(x - aside, 0) : x + width + aside].mean(1))
+    return rows, _grown(x, x + width, aside, known[rows].mean(0))
 
 
-def _grown(low: int, high: int, known: Float[np.ndarray, " n"]) -> slice:
-    """The interval, half its length wider on either side, without ends that are mostly unknown."""
-    margin = (high - low) // 2
+def _grown(low: int, high: int, margin: int, known: Float[np.ndarray, " n"]) -> slice:
+    """The interval, wider on either side by a margin, without ends that are mostly unknown."""
     before = np.flatnonzero(known[max(low - margin, 0) : low] > 0.5)
     behind = np.flatnonzero(known[high : high + margin] > 0.5)
     start = max(low - margin, 0) + before[0] if len(before) else low
