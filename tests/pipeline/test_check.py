@@ -43,8 +43,12 @@ def test_few_frames_are_held_and_a_face_without_features_is_a_problem(finished, 
     assert 0 < held[0] <= check.PROBE_FRAMES
 
 
-@pytest.mark.parametrize(("style", "seed", "ends_at_the_chin", "cut"), [("long", 311, True, 1), ("bob", 241, False, 0)])
-def test_photos_that_cut_the_hair_are_counted(style, seed, ends_at_the_chin, cut):
+@pytest.mark.parametrize(
+    ("style", "seed", "ends_at_the_chin", "longer", "cut"),
+    [("long", 311, True, 0, 1), ("long", 311, True, 256, 0), ("bob", 241, False, 0, 0)],
+)
+def test_photos_that_cut_the_hair_are_counted(style, seed, ends_at_the_chin, longer, cut):
+    """Hair that hangs down to a border far below the head is followed no further than to there."""
     motion, scene = make_motion(seed, 1, config=MotionConfig(yaw=5)), make_scene(seed, head_fraction=0.42)
     frame = render(make_person(seed, style=style), motion[0], scene, 256)
     rows = round(frame.landmarks[CHIN, 1]) + 4 if ends_at_the_chin else 256
@@ -53,4 +57,5 @@ def test_photos_that_cut_the_hair_are_counted(style, seed, ends_at_the_chin, cut
     faces = FaceTrack(
         marks, one, np.ones(1), nothing, nothing, np.zeros((1, 2, 3)), np.zeros((1, 128)), np.zeros(1), (256, rows)
     )
-    assert check._cut_hair([np.ascontiguousarray(frame.rgb[:rows])], faces) == cut
+    photo = np.pad(frame.rgb[:rows], ((0, longer), (0, 0), (0, 0)), mode="edge")
+    assert check._cut_hair([photo], faces) == cut

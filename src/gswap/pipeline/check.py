@@ -27,7 +27,7 @@ from gswap.pipeline.steps import ingest
 from gswap.pipeline.steps.perceive import person_choice
 from gswap.segmentation.person import person_around
 from gswap.swap.config import FallConfig
-from gswap.swap.embedded.photos import hair_is_cut
+from gswap.swap.embedded.photos import hair_is_cut, lowest_row
 
 PROBE_FRAMES = 60
 """Frames of the clip that are looked at, at most: they are all held in memory."""
@@ -107,10 +107,12 @@ def _photos(
 
 
 def _cut_hair(images: list[RgbImage], faces: FaceTrack) -> int:
-    """How many photos end in hair."""
+    """How many photos end in hair, above where nobody looks for it."""
     count = 0
     with MediaPipeMatte() as matte:
         for image, marks in zip(images, faces.landmarks, strict=True):
+            if lowest_row(marks[:, :2]) < len(image):
+                continue
             scale = min(1.0, HAIR_FACE / float(np.ptp(marks[:468, 0])))
             size = round(image.shape[1] * scale), round(image.shape[0] * scale)
             small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

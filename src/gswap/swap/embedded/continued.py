@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from gswap.foundation.imaging import blur
-from gswap.foundation.landmarks import CHIN, face_height
+from gswap.foundation.landmarks import CHIN
 from gswap.swap.config import FallConfig
-from gswap.swap.embedded.photos import HAIR_EDGE_FADE, HEAD_BOX, Fall, ReadyPhoto
+from gswap.swap.embedded.photos import HAIR_EDGE_FADE, Fall, ReadyPhoto, lowest_row
 from gswap.swap.embedded.regions import LOG_FLOOR, hair_likeness
 
 SOLID = 128
@@ -71,7 +71,7 @@ def _rows(photo: ReadyPhoto, cfg: FallConfig) -> int:
     length = cfg.least_length
     if photo.cut is not None and not photo.cut.over_clothes:
         length = max(length, (points[CHIN, 1] - h) / fw + cfg.below_chin)
-    room = (points[:468, 1].max() + HEAD_BOX[2] * float(face_height(points)) - h) / fw
+    room = (lowest_row(points) - h) / fw
     return max(round(max(min(length, room), LEAST) * fw), 1)
 
 

@@ -84,9 +84,9 @@ def _ready(photos: PhotoSet, people: Lifted, i: int, width: float, cfg: FallConf
     x = np.arange(w, dtype=np.float32)
     y = np.arange(h, dtype=np.float32)
     alpha *= np.clip(np.minimum(x, w - 1 - x) / EDGE_FADE, 0, 1)[None]
-    side, up, down = HEAD_BOX
+    side, up, _ = HEAD_BOX
     left, top = points[:468].min(0) - np.array([side * fw, up * fh])
-    right, low = points[:468].max(0) + np.array([side * fw, down * fh])
+    right, low = float(points[:468, 0].max()) + side * fw, lowest_row(points)
     x0, y0 = max(int(left), 0), max(int(top), 0)
     x1, y1 = min(int(np.ceil(right)), w), min(int(np.ceil(low)), h)
     scale = min(1.0, width / fw)
@@ -114,6 +114,11 @@ def _ready(photos: PhotoSet, people: Lifted, i: int, width: float, cfg: FallConf
         fw * scale,
         cut,
     )
+
+
+def lowest_row(points: Points2) -> float:
+    """How far down a photo is looked at, pixels: hair that ends lower is not cut by its border."""
+    return float(points[:468, 1].max()) + HEAD_BOX[2] * float(face_height(points))
 
 
 def hair_is_cut(
