@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gswap.foundation.imaging import blur
-from gswap.segmentation.canvas import _remnants
+from gswap.segmentation.canvas import Keyframe, _remnants, median_background
+from gswap.segmentation.registration import Scenery, translation
 
 
 def canvas_with_hair(contrast: float):
@@ -35,3 +36,20 @@ def test_what_many_frames_show_and_what_is_like_the_rest_stays():
     foliage, known, sure, _ = canvas_with_hair(60)
     assert not _remnants(foliage, known, sure, known & ~sure).any()
     assert not _remnants(canvas, known, np.zeros_like(sure), known).any()
+
+
+def test_a_hair_that_is_taken_out_is_not_revealed():
+    """Three of twelve frames show what is behind the head, with the same hair before it in each."""
+    canvas, _, _, _ = canvas_with_hair(1.5)
+    wall = np.full_like(canvas, 80)
+    hairy = wall.copy()
+    hairy[78:80, 80:93] = 190
+    y, x = np.mgrid[:160, :200]
+    hole, nothing = np.hypot(x - 100, y - 80) < 40, np.zeros((160, 200), bool)
+    frames = [
+        Keyframe(t, rgb, Scenery.of(rgb, ~covered), covered, ~covered)
+        for t, (rgb, covered) in enumerate([(hairy, nothing)] * 3 + [(wall, hole)] * 9)
+    ]
+    canvas, revealed, known = median_background(frames, [translation(0, 0)] * 12, (200, 160), 3)
+    assert not known[78:80, 80:93].any() and known[hole].mean() > 0.9
+    assert not (revealed & ~known).any() and revealed[known].all()

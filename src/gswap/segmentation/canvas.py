@@ -157,7 +157,8 @@ def median_background(
         middle = np.where(count[..., None] > 0, (picked[0] + picked[1] + 1) // 2, 0)
         canvas[part], revealed[part], known[part] = middle.clip(0, 255), enough, count > 0
         often[part] = count >= _OFTEN * len(frames)
-    return canvas, revealed, known & ~_remnants(canvas, known, revealed, known & ~often)
+    known &= ~_remnants(canvas, known, revealed, known & ~often)
+    return canvas, revealed & known, known
 
 
 def _remnants(
@@ -166,7 +167,7 @@ def _remnants(
     revealed: Bool[np.ndarray, "ch cw"],
     unsure: Bool[np.ndarray, "ch cw"],
 ) -> Bool[np.ndarray, "ch cw"]:
-    """Fly-away hair and other remains of people in what part of the frames shows, and not surely (``unsure``).
+    """Fly-away hair and other remains of people in what few of the frames show (``unsure``).
 
     They are details that are far stronger than those of the background that surely is: a blurred wall has no hairs, and
     in foliage nobody sees them.
