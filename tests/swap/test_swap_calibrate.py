@@ -173,3 +173,25 @@ def test_a_head_that_is_read_as_it_is_stays(plan):
     np.testing.assert_allclose(same.frames.rotation, plan.frames.rotation, atol=1e-9)
     few = {t: true[t] for t in range(4)}
     assert nodded(plan, few, head_angles(true)) is plan
+
+
+def test_a_repeated_frame_nods_as_the_one_that_it_repeats(plan):
+    """Its own landmarks were not looked at as often."""
+    clock = np.array([0.0, 1, 1, 3, 4, 5, 5, 7])
+    frames, own = plan.frames, np.array([0, 1, 1, 3, 4, 5, 5, 7])
+    frames = replace(
+        frames, image=frames.image[own], rotation=frames.rotation[own], translation=frames.translation[own]
+    )
+    choice = replace(plan.choice, base=plan.choice.base[own])
+    still = replace(
+        plan, clock=clock, choice=choice, frames=frames, posed=replace(plan.posed, local=plan.posed.local[own])
+    )
+    true = in_camera(still)
+    nod = np.array([2.0, -1.5, -1.5, 1.0, -2.0, 1.5, 1.5, -1.0])
+    turn = rotvec_to_matrix(np.radians(nod)[:, None] * [1.0, 0.0, 0.0])
+    readings = {t: (points - points.mean(0)) @ turn[t].T for t, points in enumerate(true)}
+    angles = head_angles(true) + np.array([0, 0, 1.5, 0, 0, 0, -1.5, 0])[:, None] * [0, 1, 0]
+    after = nodded(still, readings, angles).frames
+    assert np.abs(after.rotation - frames.rotation).max() > 0.01
+    np.testing.assert_array_equal(after.rotation, after.rotation[own])
+    np.testing.assert_array_equal(after.translation, after.translation[own])

@@ -165,7 +165,8 @@ def nodded(plan: Plan, readings: Mapping[int, Float[np.ndarray, "478 3"]], angle
     seen = np.array([t for t in sorted(readings) if frames.valid[t] and np.isfinite(angles[t]).all()], int)
     if len(seen) < FEWEST:
         return plan
-    pitch = angles[:, 1]
+    _, first, which = np.unique(plan.clock, return_index=True, return_inverse=True)
+    pitch = angles[first[which], 1]  # a repeated frame must stand still
     away = head_angles(np.stack([readings[int(t)] for t in seen]))[:, 1] - pitch[seen]
     drivers = Drivers.of((pitch, mouth_gap(frames.image)), plan.choice.base, plan.clock)
     expected = expected_error(drivers, seen, away - np.median(away), PITCH_NOISE)
