@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gswap.foundation.geometry import rotvec_to_matrix
+from gswap.foundation.geometry import matrix_to_rotvec, rotvec_to_matrix
 from gswap.foundation.landmarks import LIPS_INNER_LOWER, LIPS_INNER_UPPER, RIGID, head_angles, lid_opening, mouth_gap
+from gswap.swap.embedded import calibrate
 from gswap.swap.embedded.calibrate import CORNERS, ROUNDS, calibrated, calibration_frames, nodded
 from gswap.swap.embedded.lift import to_image
 from gswap.swap.embedded.response import Drivers, expected_error
@@ -152,31 +153,41 @@ def in_camera(plan) -> np.ndarray:
     return np.einsum("tij,tpj->tpi", frames.rotation, plan.posed.local) + frames.translation[:, None]
 
 
-def test_a_head_that_is_read_as_nodding_is_turned_back_about_its_face(plan):
+NOD = np.array([2.0, -1.5, 0.0, 1.0, -2.0, 1.5, 0.0, -1.0])
+
+
+def misread_nod(points: np.ndarray) -> dict[int, np.ndarray]:
+    """Landmarks (camera frame) of a detector that sees the head nod by :data:`NOD` degrees."""
+    turn = rotvec_to_matrix(np.radians(NOD)[:, None] * [1.0, 0.0, 0.0])
+    return {t: (p - p.mean(0)) @ turn[t].T for t, p in enumerate(points)}
+
+
+def test_a_head_that_is_read_as_nodding_is_turned_back_about_its_face(plan, monkeypatch):
     """A detector that sees the head nod by what it does not is obeyed, for it sees the target alike."""
-    true = in_camera(plan)
-    angles = head_angles(true)
-    nod = np.array([2.0, -1.5, 0.0, 1.0, -2.0, 1.5, 0.0, -1.0])
-    turn = rotvec_to_matrix(np.radians(nod)[:, None] * [1.0, 0.0, 0.0])
-    misread = {t: (points - points.mean(0)) @ turn[t].T for t, points in enumerate(true)}
+    monkeypatch.setattr(calibrate, "PITCH_SMOOTHING", 0.0)
+    true, nod = in_camera(plan), NOD
+    angles, misread = head_angles(true), misread_nod(true)
     assert np.abs(head_angles(np.stack(list(misread.values())))[:, 1] - angles[:, 1] - nod).max() < 0.1
-    after = in_camera(nodded(plan, misread, angles))
+    after = in_camera(nodded(plan, misread, angles, ()))
     left = head_angles(after)[:, 1] + nod - angles[:, 1]
     assert np.abs(left - np.median(left)).mean() < 0.5 * np.abs(nod - np.median(nod)).mean()
     np.testing.assert_allclose(after[:, list(RIGID)].mean(1), true[:, list(RIGID)].mean(1), atol=1e-9)
-    np.testing.assert_allclose(np.linalg.det(nodded(plan, misread, angles).frames.rotation), 1, atol=1e-9)
+    np.testing.assert_allclose(np.linalg.det(nodded(plan, misread, angles, ()).frames.rotation), 1, atol=1e-9)
 
 
 def test_a_head_that_is_read_as_it_is_stays(plan):
     true = in_camera(plan)
-    same = nodded(plan, dict(enumerate(true)), head_angles(true) + np.array([0, 3, 0]))  # a constant is somebody's chin
+    otherwise = head_angles(true) + np.array([0, 3, 0])  # a constant is somebody's chin
+    same = nodded(plan, dict(enumerate(true)), otherwise, ())
     np.testing.assert_allclose(same.frames.rotation, plan.frames.rotation, atol=1e-9)
     few = {t: true[t] for t in range(4)}
-    assert nodded(plan, few, head_angles(true)) is plan
+    assert nodded(plan, few, head_angles(true), ()) is plan
 
 
-def test_a_repeated_frame_nods_as_the_one_that_it_repeats(plan):
+@pytest.mark.parametrize("smoothing", [0.0, calibrate.PITCH_SMOOTHING])
+def test_a_repeated_frame_nods_as_the_one_that_it_repeats(plan, monkeypatch, smoothing):
     """Its own landmarks were not looked at as often."""
+    monkeypatch.setattr(calibrate, "PITCH_SMOOTHING", smoothing)
     clock = np.array([0.0, 1, 1, 3, 4, 5, 5, 7])
     frames, own = plan.frames, np.array([0, 1, 1, 3, 4, 5, 5, 7])
     frames = replace(
@@ -191,7 +202,14 @@ def test_a_repeated_frame_nods_as_the_one_that_it_repeats(plan):
     turn = rotvec_to_matrix(np.radians(nod)[:, None] * [1.0, 0.0, 0.0])
     readings = {t: (points - points.mean(0)) @ turn[t].T for t, points in enumerate(true)}
     angles = head_angles(true) + np.array([0, 0, 1.5, 0, 0, 0, -1.5, 0])[:, None] * [0, 1, 0]
-    after = nodded(still, readings, angles).frames
-    assert np.abs(after.rotation - frames.rotation).max() > 0.01
+    after = nodded(still, readings, angles, ()).frames
+    assert np.abs(after.rotation - frames.rotation).max() > (1e-5 if smoothing else 0.01)
     np.testing.assert_array_equal(after.rotation, after.rotation[own])
     np.testing.assert_array_equal(after.translation, after.translation[own])
+
+
+def test_a_head_does_not_tremble_with_its_readings(plan):
+    true = in_camera(plan)
+    turned = nodded(plan, misread_nod(true), head_angles(true), ()).frames.rotation
+    pitch = np.degrees(matrix_to_rotvec(np.swapaxes(plan.frames.rotation, 1, 2) @ turned)[:, 0])
+    assert 0 < np.abs(np.diff(pitch)).max() < 0.15 * np.abs(np.diff(NOD)).mean()

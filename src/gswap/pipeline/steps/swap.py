@@ -176,7 +176,7 @@ def _calibrate(swapper: EmbeddedSwapper, faces: FaceTrack, cfg: PerceptionConfig
         readings = refine_landmarks(_Made(swapper), hints, cfg, looks=LOOKS, progress=progress)
         plan = calibrated(swapper.plan, readings)
         first = part == 0  # the other round sees how the lips are read on the turned head
-        swapper.plan = nodded(plan, readings, head_angles(faces.landmarks)) if first else plan
+        swapper.plan = nodded(plan, readings, head_angles(faces.landmarks), faces.shots) if first else plan
 
 
 def leave_out(track: BodyTrack, folder: Path) -> BodyTrack:

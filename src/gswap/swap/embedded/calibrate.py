@@ -29,7 +29,8 @@ from gswap.foundation.landmarks import (
     lid_opening,
     mouth_gap,
 )
-from gswap.swap.embedded.lift import Points, to_image
+from gswap.foundation.types import Shot
+from gswap.swap.embedded.lift import Points, smooth_in_shots, to_image
 from gswap.swap.embedded.plan import Plan
 from gswap.swap.embedded.response import Drivers, expected_error
 from gswap.swap.embedded.retarget import EYES, carry_skin, near
@@ -56,6 +57,8 @@ LARGEST_LID, LARGEST_BROW = 0.05, 0.02
 """The same of lids (eye widths) and brows (eye distances): no picture is overdrawn because a detector is shy."""
 PITCH_NOISE, LARGEST_PITCH = 0.5, 2.5
 """What a reading of the pitch errs by, and the largest correction of it, degrees."""
+PITCH_SMOOTHING = 3.0
+"""Temporal Gaussian over that correction, frames: readings of single frames would make the head tremble."""
 SHUT = 0.1
 """Lids shut by more than this are left alone."""
 GAP_ONSET = (0.01, 0.05)
@@ -150,7 +153,12 @@ def calibrated(plan: Plan, readings: Mapping[int, Float[np.ndarray, "478 d"]]) -
     return replace(plan, posed=replace(plan.posed, local=local))
 
 
-def nodded(plan: Plan, readings: Mapping[int, Float[np.ndarray, "478 3"]], angles: Float[np.ndarray, "t 3"]) -> Plan:
+def nodded(
+    plan: Plan,
+    readings: Mapping[int, Float[np.ndarray, "478 3"]],
+    angles: Float[np.ndarray, "t 3"],
+    shots: tuple[Shot, ...],
+) -> Plan:
     """The plan with the head pitched about its face so that readings of I_gen follow those of the target.
 
     Yaw and roll are read off what is left and right alike, and need no correction. Pitch is read off chin and forehead;
@@ -160,17 +168,20 @@ def nodded(plan: Plan, readings: Mapping[int, Float[np.ndarray, "478 3"]], angle
         plan: What the frames that were read were made by.
         readings: Frame number -> landmarks read off I_gen, pixels.
         angles: The target's :func:`head_angles`, degrees; NaN where unknown.
+        shots: The clip's shots; empty = one shot.
     """
     frames = plan.frames
     seen = np.array([t for t in sorted(readings) if frames.valid[t] and np.isfinite(angles[t]).all()], int)
     if len(seen) < FEWEST:
         return plan
-    _, first, which = np.unique(plan.clock, return_index=True, return_inverse=True)
-    pitch = angles[first[which], 1]  # a repeated frame must stand still
+    _, new, number = np.unique(plan.clock, return_index=True, return_inverse=True)
+    first = new[number]  # repeated frames must stand still
+    pitch = angles[first, 1]
     away = head_angles(np.stack([readings[int(t)] for t in seen]))[:, 1] - pitch[seen]
     drivers = Drivers.of((pitch, mouth_gap(frames.image)), plan.choice.base, plan.clock)
     expected = expected_error(drivers, seen, away - np.median(away), PITCH_NOISE)
-    expected -= np.median(expected[frames.valid])
+    expected = expected - np.median(expected[frames.valid])
+    expected = smooth_in_shots(expected, frames.valid, shots, PITCH_SMOOTHING)[first]
     turn = rotvec_to_matrix(np.radians(np.clip(-expected, -LARGEST_PITCH, LARGEST_PITCH))[:, None] * [1.0, 0.0, 0.0])
     face = plan.posed.local[:, list(RIGID)].mean(1)
     pivot = np.einsum("tij,tj->ti", frames.rotation, face) + frames.translation
