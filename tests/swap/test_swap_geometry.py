@@ -166,7 +166,7 @@ def test_where_the_upper_lip_has_no_room_the_jaw_drops_instead(model, clip, peop
     room = target[top, 1] - target[nose, 1]
     lips = list({i for ring in LIP_RINGS_UPPER for i in ring[1:-1]})
     raised = np.repeat(target[None], 2, axis=0)
-    raised[1][lips, 1] -= 0.4 * room
+    raised[1][lips, 1] -= 0.45 * room
     roomy = source.copy()
     roomy[lips, 1] += 1.3 * room - (source[top, 1] - source[nose, 1])
     short = roomy.copy()
@@ -175,12 +175,20 @@ def test_where_the_upper_lip_has_no_room_the_jaw_drops_instead(model, clip, peop
         name: np.diff(retarget(raised, target, s, CFG).local[:, :, 1], axis=0)[0]
         for name, s in (("roomy", roomy), ("short", short))
     }
-    assert moved["roomy"][inner] == pytest.approx(-0.4 * room, rel=0.15)
+    assert moved["roomy"][inner] == pytest.approx(-0.45 * room, rel=0.15)
     assert moved["short"][inner] > 0.8 * moved["roomy"][inner]  # it rises less (y grows downwards)
     gaps = {name: change[below] - change[inner] for name, change in moved.items()}
     assert gaps["short"] == pytest.approx(gaps["roomy"], abs=1e-9)
     assert moved["short"][chin] > 0.05 * room and abs(moved["roomy"][chin]) < 1e-9
     assert abs(moved["short"][10]) < 1e-9  # the forehead stays
+    smiling = np.repeat(target[None], 2, axis=0)
+    smiling[1][lips, 1] -= 0.15 * room
+    smiled = {
+        s: np.diff(retarget(smiling, target, f, CFG).local[:, :, 1], axis=0)[0]
+        for s, f in (("roomy", roomy), ("short", short))
+    }
+    assert smiled["short"][inner] == pytest.approx(smiled["roomy"][inner], rel=0.1)
+    assert abs(smiled["short"][chin]) < 1e-9
 
 
 def test_the_red_of_wide_open_lips_is_rolled_in_at_the_corners_only(model, clip, people):

@@ -44,6 +44,8 @@ EYES: tuple[tuple[Side, tuple[int, ...], tuple[int, ...]], ...] = (
 """Side, contour, iris of both eyes, in the order used for every pair of numbers about eyes."""
 NOSE_BASE = 2
 """Landmark under the nose."""
+CROWDED = (0.4, 0.8)
+"""Shares of the skin above the upper lip by which that rises, between which it begins to crowd the nose."""
 SKIN_SPREAD, SKIN_REACH = 0.1, 0.25
 """Skin follows the lips next to it (Gaussian), less and less up to this far from them, eye distances."""
 SKIN_MARGIN, SKIN_KEPT = 0.14, 0.6
@@ -177,11 +179,20 @@ def _drop_jaw(posed: Points, base: Face, neutral: Face) -> None:
 
 
 def _overshoot(posed: Points, base: Face, neutral: Face, ring: tuple[int, ...]) -> Float[np.ndarray, "t"]:
-    """How much too far the middle of one of the upper lip's chains rises for the room that the source has."""
-    top = ring[len(ring) // 2]
-    room, room_of_target = (face[top, 1] - face[NOSE_BASE, 1] for face in (base, neutral))
-    rise = np.maximum(room - (posed[:, top, 1] - posed[:, NOSE_BASE, 1]), 0)
-    return (1 - np.clip(room / room_of_target, 0, 1)) * rise
+    """How much too far the middle of one of the upper lip's chains rises for the room that the source has.
+
+    A smile leaves room enough: how far anybody's lip rises in it is theirs.
+    """
+    room, rise = _room(base, ring), np.maximum(_room(base, ring) - _room(posed, ring), 0)
+    outline = LIP_RINGS_UPPER[0]
+    low, high = CROWDED
+    taken = 1 - _room(posed, outline) / _room(base, outline)
+    return np.clip((taken - low) / (high - low), 0, 1) * (1 - np.clip(room / _room(neutral, ring), 0, 1)) * rise
+
+
+def _room(face: Float[np.ndarray, "... 478 3"], ring: tuple[int, ...]) -> Float[np.ndarray, ...]:
+    """From the nose down to the middle of one of the upper lip's chains."""
+    return face[..., ring[len(ring) // 2], 1] - face[..., NOSE_BASE, 1]
 
 
 def _on_jaw(face: Face) -> Float[np.ndarray, "468"]:
