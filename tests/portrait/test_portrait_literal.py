@@ -101,7 +101,7 @@ def test_a_literal_portrait_fits(scene, tiny_config, rasterize):
 def test_the_targets_own_shape_may_drive(scene, tmp_path):
     new = dataclasses.replace(scene.track.shape, coefficients=scene.track.shape.coefficients + 0.1)
     drive = dataclasses.replace(scene.track, shape=new, valid=np.arange(len(scene.track)) > 0)
-    folders = {name: tmp_path / name for name in ("retrack", "track")}
+    folders = {name: tmp_path / name for name in ("retrack", "swap", "track")}
     for folder in folders.values():
         folder.mkdir()
     write_body_track(folders["retrack"] / "drive.safetensors", drive)
@@ -113,3 +113,7 @@ def test_the_targets_own_shape_may_drive(scene, tmp_path):
     own = driving_track(dataclasses.replace(job, settings=settings), folders)
     assert own.shape.coefficients == pytest.approx(scene.track.shape.coefficients)
     assert (own.valid == drive.valid).all()
+    heads = dataclasses.replace(scene.track, rotation=scene.track.rotation + 0.02)  # as the swapper turned them
+    write_body_track(folders["swap"] / "heads.safetensors", heads)
+    turned = driving_track(dataclasses.replace(job, settings=settings), folders)
+    np.testing.assert_allclose(turned.rotation, heads.rotation, atol=1e-6)

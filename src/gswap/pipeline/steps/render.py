@@ -53,7 +53,7 @@ def driving_track(job: Job, folders: dict[str, Path]) -> BodyTrack:
     drive = read_body_track(folders["retrack"] / "drive.safetensors")
     if job.settings.fit.driving_shape == "generated":
         return drive
-    own = read_body_track(folders["track"] / "body.safetensors")
+    own = swap.load_heads(folders)
     return dataclasses.replace(own, valid=own.valid & drive.valid)
 
 
@@ -70,4 +70,4 @@ def load_render(folders: dict[str, Path], count: int, t: int) -> Render | None:
     return Render(**{name: store[t] for name, store in stores.items()})
 
 
-STEP = Step("render", 4, ("ingest", "segment", "swap", "retrack", "fit"), _config, _run)
+STEP = Step("render", 5, ("ingest", "segment", "swap", "retrack", "fit"), _config, _run)

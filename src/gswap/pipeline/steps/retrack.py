@@ -38,8 +38,7 @@ def _config(job: Job) -> object:
 def _run(context: StepContext) -> None:
     folders = context.folders
     faces = read_face_track(folders["perceive"] / "faces.safetensors")
-    heads = folders["swap"] / swap.HEADS
-    body = segment.restrict(read_body_track(heads if heads.exists() else folders["track"] / "body.safetensors"), faces)
+    body = segment.restrict(swap.load_heads(folders), faces)
     target = segment.load_target(folders, len(faces))
     generated = swap.load_swap(folders, len(faces))
     cfg, how = context.job.settings.track, context.job.settings.retrack

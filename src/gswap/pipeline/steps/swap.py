@@ -142,6 +142,12 @@ def _heads(swapper: EmbeddedSwapper, body: BodyTrack) -> BodyTrack:
     )
 
 
+def load_heads(folders: dict[str, Path]) -> BodyTrack:
+    """The target's track with the heads as the swapper put them; as it is where it did not turn any."""
+    turned = folders["swap"] / HEADS
+    return read_body_track(turned if turned.exists() else folders["track"] / "body.safetensors")
+
+
 def _look_enough(
     target: TargetSet, hints: dict[int, np.ndarray], cfg: PerceptionConfig, progress: Progress
 ) -> dict[int, np.ndarray]:

@@ -33,7 +33,7 @@ from gswap.foundation.types import Shot
 from gswap.swap.embedded.lift import Points, smooth_in_shots, to_image
 from gswap.swap.embedded.plan import Plan
 from gswap.swap.embedded.response import Drivers, expected_error
-from gswap.swap.embedded.retarget import EYES, carry_skin, near
+from gswap.swap.embedded.retarget import ARCH, EYES, carry_skin, near
 
 ROUNDS = 2
 """How often frames are made, read and corrected; every time others."""
@@ -274,19 +274,17 @@ def _widen(local: Points, factor: Float[np.ndarray, "t"]) -> None:
 def _part(local: Points, wider: Float[np.ndarray, "t"]) -> None:
     """Move upper and lower lip apart by ``wider`` eye distances in the middle, by nothing at the corners."""
     half = wider * eye_distance(local) / 2
-    profile = 1 - np.linspace(-1, 1, 11) ** 2
     for rings, sign in ((LIP_RINGS_UPPER, -1), (LIP_RINGS_LOWER, 1)):
         for ring in rings:
-            local[:, list(ring), 1] += sign * half[:, None] * profile
+            local[:, list(ring), 1] += sign * half[:, None] * ARCH
 
 
 def _thicken(local: Points, thicker: Float[np.ndarray, "t"]) -> None:
     """Move the lips' outer contours apart by ``thicker`` eye distances in the middle; the inner ones stay."""
     half = thicker * eye_distance(local) / 2
-    profile = 1 - np.linspace(-1, 1, 11) ** 2
     for rings, sign in ((LIP_RINGS_UPPER, -1), (LIP_RINGS_LOWER, 1)):
         outer, inner = list(rings[0]), list(rings[3])
         thickness = np.linalg.norm(local[:, outer, :2] - local[:, inner, :2], axis=-1)
-        move = np.clip(half[:, None] * profile, (THINNEST - 1) * thickness, (THICKEST - 1) * thickness)
+        move = np.clip(half[:, None] * ARCH, (THINNEST - 1) * thickness, (THICKEST - 1) * thickness)
         for ring, share in zip(rings[:3], (1.0, 2 / 3, 1 / 3), strict=True):
             local[:, list(ring), 1] += sign * share * move

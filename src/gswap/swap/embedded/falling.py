@@ -12,7 +12,7 @@ from gswap.foundation.imaging import disc
 from gswap.swap.config import FallConfig
 from gswap.swap.embedded.densemap import HALF
 from gswap.swap.embedded.photos import ReadyPhoto
-from gswap.swap.embedded.regions import FaceRuler, Points2, oval_mask
+from gswap.swap.embedded.regions import FaceRuler, Points2, oval_mask, smoothstep
 from gswap.swap.embedded.warped import Warped, look_up, mix
 
 CLOTHED = (0.25, 0.6)
@@ -155,5 +155,4 @@ def with_back(
 
 
 def _clothed(torso: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    x = np.clip((torso - CLOTHED[0]) / (CLOTHED[1] - CLOTHED[0]), 0, 1)
-    return x * x * (3 - 2 * x)
+    return smoothstep((torso - CLOTHED[0]) / (CLOTHED[1] - CLOTHED[0]))

@@ -20,7 +20,15 @@ from gswap.foundation.landmarks import (
 )
 from gswap.foundation.raster import rasterize
 from gswap.swap.config import MouthSource
-from gswap.swap.embedded.regions import LOG_FLOOR, Points2, bounds, extend_nearest, luminance, smooth_contour
+from gswap.swap.embedded.regions import (
+    LOG_FLOOR,
+    Points2,
+    bounds,
+    extend_nearest,
+    luminance,
+    smooth_contour,
+    smoothstep,
+)
 
 GAP_SHUT, GAP_OPEN = 0.008, 0.022
 """Mouth gaps, in eye distances, below which there is no interior and from which it is fully there."""
@@ -222,12 +230,12 @@ def painted(
     bright = float(luminance(lips.astype(np.float32)))
     dark = CAVITY * (0.85 * lips + 0.15 * bright)
     colour = np.ones((*interior.size, 3), np.float32) * dark.astype(np.float32)
-    tongue = _smoothstep((0.75 - np.hypot(across / 1.1, (down - 1.12) / 0.75)) / 0.25 + 0.5)
+    tongue = smoothstep((0.75 - np.hypot(across / 1.1, (down - 1.12) / 0.75)) / 0.25 + 0.5)
     tongue *= np.clip((gap - 0.05) / 0.1, 0, 1)
     colour += (tongue * (0.6 + 0.4 * down))[..., None] * (TONGUE * lips - dark).astype(np.float32)
     height = min(TEETH_HEIGHT / max(gap, 1e-3), 0.75)
     arc = height * (1 - 0.35 * across**2)
-    row = _smoothstep((arc - down) / 0.08 + 0.5) * np.clip((gap - 0.03) / 0.05, 0, 1)
+    row = smoothstep((arc - down) / 0.08 + 0.5) * np.clip((gap - 0.03) / 0.05, 0, 1)
     if teeth is None:
         shade = 1 - 0.45 * np.clip(np.abs(across), 0, 1) ** 3
         enamel = TEETH * bright * np.array(ENAMEL) * shade[..., None]
@@ -236,7 +244,7 @@ def painted(
         natural = _natural_rows(points, gap / max(photo_gap, 1e-3))
         enamel = _sample(image, interior.strip_map(natural))
         reach = np.clip(0.85 * photo_gap / max(gap, 1e-3), 0, 1)
-        row = _smoothstep((reach - down) / 0.10 + 0.5) * np.clip(gap / 0.02, 0, 1)
+        row = smoothstep((reach - down) / 0.10 + 0.5) * np.clip(gap / 0.02, 0, 1)
     colour += row[..., None] * (enamel.astype(np.float32) - colour)
     edge = np.clip(np.minimum(down, 1 - down) * max(gap, 0.02) / 0.02, 0, 1) * np.clip(4 * (1 - np.abs(across)), 0, 1)
     return np.clip(colour * (0.75 + 0.25 * edge)[..., None], 0, 255).astype(np.float32)
@@ -250,11 +258,6 @@ def _natural_rows(points: Points2, stretch: float) -> Points2:
     return out
 
 
-def _smoothstep(x: np.ndarray) -> np.ndarray:
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
-
-
 def lip_colour(colour: Float[np.ndarray, "h w 3"], points: Points2) -> Float[np.ndarray, "3"]:
     """Median colour of the lips."""
     h, w = colour.shape[:2]
@@ -265,12 +268,12 @@ def lip_colour(colour: Float[np.ndarray, "h w 3"], points: Points2) -> Float[np.
 
 def opacity(gap: float) -> float:
     """How much of the interior shows at a mouth gap."""
-    return float(_smoothstep(np.array((gap - GAP_SHUT) / (GAP_OPEN - GAP_SHUT))))
+    return float(smoothstep(np.array((gap - GAP_SHUT) / (GAP_OPEN - GAP_SHUT))))
 
 
 def width_share(gap: float) -> float:
     """How much of a target's interior is used at a mouth gap; a narrower opening is painted dark."""
-    return float(_smoothstep(np.array((gap - NARROW[0]) / (NARROW[1] - NARROW[0]))))
+    return float(smoothstep(np.array((gap - NARROW[0]) / (NARROW[1] - NARROW[0]))))
 
 
 def fallback(kind: MouthSource, has_teeth: bool) -> str:

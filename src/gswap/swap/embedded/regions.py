@@ -168,6 +168,12 @@ def smooth_contour(points: Float[np.ndarray, "n 2"], subdivisions: int = 6) -> F
     return curve.reshape(-1, 2)
 
 
+def smoothstep(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """0 up to 0, 1 from 1 on, smooth between."""
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
 def luminance(image: Float[np.ndarray, "... 3"]) -> Float[np.ndarray, ...]:
     """Rec. 601 luma."""
     return image @ np.array([0.299, 0.587, 0.114], np.float32)

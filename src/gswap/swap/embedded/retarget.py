@@ -33,6 +33,7 @@ from gswap.foundation.landmarks import (
 )
 from gswap.swap.config import RetargetConfig
 from gswap.swap.embedded.lift import Lifted, Points
+from gswap.swap.embedded.regions import smoothstep
 
 Face = Float[np.ndarray, "478 3"]
 Side = Literal["right", "left"]
@@ -42,6 +43,8 @@ EYES: tuple[tuple[Side, tuple[int, ...], tuple[int, ...]], ...] = (
     ("left", EYE_LEFT, IRIS_LEFT),
 )
 """Side, contour, iris of both eyes, in the order used for every pair of numbers about eyes."""
+ARCH = 1 - np.linspace(-1, 1, 11) ** 2
+"""Along a lip's chain: 1 in its middle, 0 at its corners."""
 NOSE_BASE = 2
 """Landmark under the nose."""
 CROWDED = (0.4, 0.8)
@@ -167,11 +170,10 @@ def _drop_jaw(posed: Points, base: Face, neutral: Face) -> None:
     into the nose; the jaw drops by what the lip does not rise, so that the mouth is as wide open.
     """
     inside = slice(1, -1)  # the upper lip's chains share their ends with the lower lip's
-    profile = 1 - np.linspace(-1, 1, 11)[inside] ** 2
     lips = []
     for ring in LIP_RINGS_UPPER:
         points = list(ring[inside])
-        lips.append((points, posed[:, points, 1] + _overshoot(posed, base, neutral, ring)[:, None] * profile))
+        lips.append((points, posed[:, points, 1] + _overshoot(posed, base, neutral, ring)[:, None] * ARCH[inside]))
     drop = _overshoot(posed, base, neutral, LIP_RINGS_UPPER[3])
     posed[:, :468, 1] += drop[:, None] * _on_jaw(base)
     for points, height in lips:
@@ -243,10 +245,9 @@ def _keep_philtrum(posed: Points, target: Points, base: Face, neutral: Face, cfg
     share = (target[:, top, 1] - target[:, nose, 1]) / (neutral[top, 1] - neutral[nose, 1])
     floor = (base[top, 1] - base[nose, 1]) * np.clip(share, *cfg.philtrum)
     missing = np.maximum(floor - (posed[:, top, 1] - posed[:, nose, 1]), 0)
-    profile = 1 - np.linspace(-1, 1, 11) ** 2
     outer, inner = list(LIP_RINGS_UPPER[0]), list(LIP_RINGS_UPPER[3])
     thickness = posed[:, inner, 1] - posed[:, outer, 1]
-    lower = np.minimum(missing[:, None] * profile, (1 - cfg.thinnest_lip) * np.maximum(thickness, 0))
+    lower = np.minimum(missing[:, None] * ARCH, (1 - cfg.thinnest_lip) * np.maximum(thickness, 0))
     for ring, part in zip(LIP_RINGS_UPPER[:3], (1.0, 2 / 3, 1 / 3), strict=True):
         posed[:, list(ring), 1] += part * lower
 
@@ -257,7 +258,7 @@ def _roll_corners(posed: Points, target: Points, cfg: RetargetConfig) -> None:
     """
     low, high = cfg.rolled_gap
     rolled = cfg.rolled_lip * np.clip((mouth_gap(target) - low) / (high - low), 0, 1)
-    towards_corner = np.linspace(-1, 1, 11) ** 2
+    towards_corner = 1 - ARCH
     for rings, chain in ((LIP_RINGS_UPPER, range(11)), (LIP_RINGS_LOWER, range(1, 10))):  # they share their ends
         for q in chain:
             inner = posed[:, rings[3][q]]
@@ -332,8 +333,7 @@ def _shut_lids(posed: Points, base: Face, cfg: RetargetConfig) -> Float[np.ndarr
     low, high = cfg.lid_shut
     for k, (side, contour, _) in enumerate(EYES):
         opening = lid_opening(posed, side) / lid_opening(base, side)
-        x = np.clip((opening - low) / (high - low), 0, 1)
-        closed[:, k] = np.nan_to_num(1 - x * x * (3 - 2 * x))
+        closed[:, k] = np.nan_to_num(1 - smoothstep((opening - low) / (high - low)))
         upper, lower = list(contour[:8:-1]), list(contour[1:8])
         posed[:, upper] += closed[:, k, None, None] * (posed[:, lower] - posed[:, upper])
     return closed
